@@ -96,112 +96,112 @@ license: MIT
 #   6842  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
 #   6875  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
 #   6988  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   7065  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   7100  users.py                      The person who asks, and what they have set for themselves.
-#   7203  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7275  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7384  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7636  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   7068  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   7103  users.py                      The person who asks, and what they have set for themselves.
+#   7206  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7278  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7387  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7639  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7674  sources.py                    The text of each companion filter, by the name of its file.
+#   7677  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   8006  catalog_shelf.py              The last good catalog: a restart lists it without network, and workers share one.
-#   8156  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8207  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8321  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8475  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8578  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8653  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8694  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8951  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   9112  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9339  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9413  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   8009  catalog_shelf.py              The last good catalog: a restart lists it without network, and workers share one.
+#   8157  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8208  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8322  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8476  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8579  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8654  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8695  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   8952  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   9113  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9340  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9414  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9604  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9715  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9751  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9936  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#  10024  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#  10078  artifact_cache.py             Artifacts in Redis for a while, sealed as they stand in the table; what is not encrypted stays out.
-#  10168  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10297  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10383  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10597  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10693  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  10884  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  10995  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11114  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
-#  11199  write_behind.py               Rows that Redis holds on their way to the table, so that an answer need not wait for the database.
-#  11372  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  11761  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#   9605  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9716  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9752  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9937  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#  10025  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#  10079  artifact_cache.py             Artifacts in Redis for a while, encrypted as they stand in the table; the others stay out.
+#  10169  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10298  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10384  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10598  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10694  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  10885  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  10996  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11115  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#  11200  write_behind.py               Rows that Redis holds on their way to the table: no answer waits for the database.
+#  11378  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  11790  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11803  allow_list.py                 Only what the API knows goes out.
-#  11839  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11867  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11951  fallbacks.py                  Further models, for when the first one fails.
-#  11972  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  12026  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  12074  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  12147  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  12214  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  12242  reasoning.py                  How hard the model thinks, and what is told of it.
-#  12337  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12375  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12505  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12654  history.py                    Chat messages become input items.
-#  12778  next_round.py                 The request of another round: the one before, and what came of it.
-#  12868  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12983  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  13071  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  13310  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  13356  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  13403  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  13446  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13506  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13555  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13625  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11832  allow_list.py                 Only what the API knows goes out.
+#  11868  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11896  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11980  fallbacks.py                  Further models, for when the first one fails.
+#  12001  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  12055  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  12103  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  12176  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  12243  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  12271  reasoning.py                  How hard the model thinks, and what is told of it.
+#  12366  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12404  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12534  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12683  history.py                    Chat messages become input items.
+#  12807  next_round.py                 The request of another round: the one before, and what came of it.
+#  12897  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  13012  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  13100  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  13339  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  13385  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13432  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13475  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13535  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13584  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13654  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13676  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13950  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13999  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  14032  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  14053  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  14118  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  14191  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  14274  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  14328  status.py                     The status line of an answer: few words, all of them true.
-#  14383  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14525  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14586  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14686  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14795  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14916  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  15203  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13705  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13979  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  14028  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  14061  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  14082  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  14147  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  14220  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  14303  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  14357  status.py                     The status line of an answer: few words, all of them true.
+#  14412  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14554  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14615  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14715  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14824  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14945  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  15232  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  15341  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  15396  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15520  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15829  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15950  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  16034  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  16236  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  15370  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15425  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15549  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15858  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15979  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  16063  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  16265  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  16374  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16403  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16579  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16608  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16672  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16701  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16870  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16899  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  17062  pipe.py                       The entrance: what Open WebUI calls.
+#  17091  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -7030,6 +7030,10 @@ class SharedRedis:
         self._rests_until: defaultdict[str, float] = defaultdict(float)
         self._failing: set[str] = set()
 
+    def may_be_asked(self, use: str) -> bool:
+        """Whether there is one that does not rest from a failure of this use."""
+        return find_redis() is not None and time.monotonic() >= self._rests_until[use]
+
     async def ask(
         self,
         use: str,
@@ -7037,12 +7041,11 @@ class SharedRedis:
         patience: float = _REDIS_PATIENCE_SECONDS,
     ) -> RedisAnswer | None:
         """What the work with the client gives; `None` where there is no Redis that does it."""
-        client = find_redis()
-        if client is None or time.monotonic() < self._rests_until[use]:
+        if not self.may_be_asked(use):
             return None
         try:
             async with asyncio.timeout(patience):
-                answer = await work(client)
+                answer = await work(find_redis())
         except Exception as error:  # noqa: BLE001 - whatever it is, there is a way without Redis
             self._rests_until[use] = time.monotonic() + _REDIS_REST_SECONDS
             if not self._failing:
@@ -8033,13 +8036,11 @@ class CatalogShelf:
         self._is_failing = False
 
     async def read(self) -> CatalogCopy | None:
-        """The newest that is kept; `None` for nothing, for half of one and for another account's."""
+        """The newest that is kept; `None` for nothing, half of one and another account's."""
         if self._path is None:
             return None
-        key = redis_key(self._name)
-        shared = await self._redis.ask(
-            "the catalog", lambda c: c.get(key), _CATALOG_PATIENCE_SECONDS
-        )
+        key, patience = redis_key(self._name), _CATALOG_PATIENCE_SECONDS
+        shared = await self._redis.ask("the catalog", lambda client: client.get(key), patience)
         return await asyncio.to_thread(_read_newest, self._path, shared, self._account)
 
     async def keep(self, catalog: CatalogCopy) -> None:
@@ -8063,7 +8064,7 @@ class CatalogShelf:
     async def turn(self) -> AsyncGenerator[None]:
         """One worker at a time: the others wait, and find what it has kept."""
         async with AsyncExitStack() as turns:
-            while not await turns.enter_async_context(self._shared_turn()):
+            while not await turns.enter_async_context(self._shared_turn()):  # noqa: ASYNC110
                 await asyncio.sleep(_TURN_LOOK_SECONDS)
             try:
                 while not await asyncio.to_thread(self._take_turn):  # noqa: ASYNC110 - of others
@@ -8099,7 +8100,7 @@ class CatalogShelf:
 
 
 def _read_newest(path: Path, shared: Any, account: str) -> CatalogCopy | None:
-    """Of what is on disk and in Redis; one of both may be out of reach when the other is written."""
+    """Of what is on disk and in Redis: one may be out of reach while the other is written."""
     copies = [_copy_in(shared, account)]
     with suppress(OSError):
         copies.append(_copy_in(path.read_bytes(), account, path.stat().st_mtime))
@@ -10078,7 +10079,7 @@ def too_large(what: str) -> FileNotStoredError:
 ################################
 # storage/artifact_cache.py
 #
-# Artifacts in Redis for a while, sealed as they stand in the table; what is not encrypted stays out.
+# Artifacts in Redis for a while, encrypted as they stand in the table; the others stay out.
 #
 # No worker keeps a copy in its memory, so whoever deletes a row deletes it here for all of them and
 # has nobody to tell.
@@ -11199,7 +11200,7 @@ async def _tell_stop(context: RequestContext, taken: Usage | None) -> None:
 ################################
 # storage/write_behind.py
 #
-# Rows that Redis holds on their way to the table, so that an answer need not wait for the database.
+# Rows that Redis holds on their way to the table: no answer waits for the database.
 #
 # They lie in a stream that all workers read as one consumer group, and are taken out of it after the
 # commit. A worker that dies leaves them to the others; a Redis that loses them leaves them to the
@@ -11238,21 +11239,27 @@ class WriteBehind:
         handed_at = self._handed.get(artifact_id)
         return handed_at is not None and time.monotonic() < handed_at + _OVERDUE_SECONDS
 
+    def is_open(self, rules: ArtifactRules) -> bool:
+        """Whether a row may be handed over now."""
+        is_wanted = rules.write_behind and time.monotonic() >= self._rests_until
+        return is_wanted and all(map(self._redis.may_be_asked, ("writing", "writing behind")))
+
     async def hand_over(self, rows: Sequence[ArtifactRow], rules: ArtifactRules) -> bool:
         """Whether Redis has them all now, to be read and to be written; else they are written here.
 
         They can be read first: whoever sees one in the table may find it in the cache or not.
         """
-        is_open = rules.write_behind and time.monotonic() >= self._rests_until
-        if not is_open or not all(may_be_shared(row["payload"]) for row in rows):
-            return False
-        if any(row["id"] in self._handed for row in rows) or not await self._cache.keep_rows(rows):
+        fit = all(may_be_shared(row["payload"]) for row in rows)
+        if not (fit and await self._cache.keep_rows(rows)):
             return False
         entries = [{**row, "payload": payload_text(row["payload"])} for row in rows]
         texts = [encode_json(entry).decode() for entry in entries]
+        now, ids = time.monotonic(), [row["id"] for row in rows]
+        self._handed.update(dict.fromkeys(ids, now))  # it may come back before Redis has answered
         if not await self._redis.ask("writing behind", lambda c: self._add(c, texts, rules)):
+            for each in ids:
+                self.forget(each)
             return False
-        self._handed.update((row["id"], time.monotonic()) for row in rows)
         return True
 
     async def take(self, count: int) -> list[ArtifactRow]:
@@ -11352,10 +11359,9 @@ def _row_in(fields: Mapping[str, Any]) -> ArtifactRow | None:
     except (LookupError, TypeError, ValueError):
         return None
     columns = ARTIFACTS.columns
-    is_whole = row.keys() == set(columns.keys()) and row["payload"]
-    return (
-        row if is_whole and all(_column_takes(row[each.name], each) for each in columns) else None
-    )
+    is_whole = row["payload"] and row.keys() == set(columns.keys())
+    fits = is_whole and all(_column_takes(row[each.name], each) for each in columns)
+    return row if fits else None
 
 
 def _column_takes(value: Any, column: Any) -> bool:
@@ -11454,6 +11460,8 @@ class ArtifactStore:
         self._codec: PayloadCodec | None = None
         self._waiting: dict[str, WaitingArtifact] = {}
         self._waiting_bytes = 0
+        self._offered: dict[str, WaitingArtifact] = {}
+        """Of these, what Redis is about to be given."""
         self._used: set[str] = set()
         """Artifacts in the table whose use is to be noted there."""
         self._failures = 0
@@ -11466,6 +11474,7 @@ class ArtifactStore:
         self._writer: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._finder: asyncio.Task[None] | None = None
+        self._hander: asyncio.Task[None] | None = None
 
     def keep(self, context: RequestContext, kind: str, content: Any) -> str:
         """Take something for the context's chat and give its id; empty where that must keep it."""
@@ -11490,12 +11499,15 @@ class ArtifactStore:
         )
         self._waiting[artifact.id] = artifact
         self._waiting_bytes += len(written)
+        if self._behind.is_open(rules):
+            self._offered[artifact.id] = artifact
+            self._hander = self._hander or asyncio.create_task(self._hand_over_on())
         self._news.set()
         self._ensure_writer()
         return artifact.id
 
     async def settle(self, ids: Iterable[str]) -> None:
-        """Wait until every worker finds them: in vain, and not for long, while the database fails."""
+        """Wait until every worker finds them; not for long, in vain, while the database fails."""
         waiting = [self._waiting[each].written for each in ids if each in self._waiting]
         if waiting and not self._failures:
             with suppress(TimeoutError):
@@ -11531,12 +11543,13 @@ class ArtifactStore:
         """Write what waits, and end."""
         self._closing.set()
         self._news.set()
-        for watcher in (self._sweeper, self._finder):
-            if watcher is not None:
-                watcher.cancel()
-        tasks = {task for task in (self._writer, self._sweeper, self._finder) if task is not None}
-        if tasks:
-            await asyncio.wait(tasks)
+        others = [each for each in (self._sweeper, self._finder, self._hander) if each is not None]
+        for task in others:
+            task.cancel()
+        if self._writer is not None:
+            others.append(self._writer)
+        if others:
+            await asyncio.wait(others)
 
     async def sweep(self) -> None:
         """Delete what was not used for long, and what belongs to deleted chats."""
@@ -11602,17 +11615,12 @@ class ArtifactStore:
     async def _write_batch(self, size: int, is_last: bool = False) -> int | None:
         """How many were written; `None` where the database fails."""
         is_last = is_last or self._closing.is_set()  # without Redis, then
-        ours = [a for a in self._waiting.values() if is_last or not self._behind.holds(a.id)]
+        ours = [a for a in self._waiting.values() if is_last or not self._is_elsewhere(a.id)]
         batch = ours[:size]
         used = list(islice(self._used, _MOST_NAMED))
         try:
             async with asyncio.timeout(_WRITE_SECONDS):
                 rows = await asyncio.to_thread(lambda: [artifact.row() for artifact in batch])
-                if not is_last and rows and await self._behind.hand_over(rows, self._rules):
-                    self._may_stray = True
-                    for artifact in batch:
-                        artifact.written.set()
-                    rows = []
                 takes, self._may_stray = self._may_stray and not is_last, False
                 taken = await self._behind.take(size) if takes else []
                 await self._insert(rows + taken, used)
@@ -11631,6 +11639,27 @@ class ArtifactStore:
             self._may_stray = self._may_stray or bool(taken)
         await self._cache.keep_rows(rows)
         return len(rows) + len(taken) + len(used)
+
+    def _is_elsewhere(self, artifact_id: str) -> bool:
+        """Whether it is on its way through Redis."""
+        return artifact_id in self._offered or self._behind.holds(artifact_id)
+
+    async def _hand_over_on(self) -> None:
+        """Give Redis what it may have, while the database may keep the writer waiting."""
+        try:
+            while batch := list(islice(self._offered.values(), self._rules.batch_size)):
+                rows = await asyncio.to_thread(lambda some=batch: [each.row() for each in some])
+                if await self._behind.hand_over(rows, self._rules):
+                    self._may_stray = True
+                    for artifact in batch:
+                        artifact.written.set()
+                for artifact in batch:
+                    del self._offered[artifact.id]
+                self._news.set()
+                self._ensure_writer()
+        finally:
+            self._offered.clear()
+            self._hander = None
 
     async def _insert(self, rows: Sequence[dict[str, Any]], used: Sequence[str]) -> None:
         if not (rows or used):
@@ -17257,95 +17286,95 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/middleware.py": ((6833, 8, 7),),
     "host/citing.py": ((6848, 15, 25),),
     "host/models.py": ((6881, 14, 105),),
-    "host/redis.py": ((6994, 13, 69),),
-    "host/single_worker.py": ((7071, 14, 27),),
-    "host/users.py": ((7106, 14, 95),),
-    "host/call.py": ((7209, 16, 64),),
-    "host/files.py": ((7281, 19, 101),),
-    "host/tools.py": ((7393, 23, 241),),
-    "host/versions.py": ((7642, 10, 30),),
-    "filters/provider_routing.py": ((7682, 2, 165),),
-    "filters/search_toggle.py": ((7849, 2, 153),),
-    "models/catalog_shelf.py": ((8014, 30, 140),),
-    "models/key_limit.py": ((8162, 13, 43),),
-    "models/pricing.py": ((8213, 12, 106),),
-    "models/family.py": ((8327, 14, 146),),
-    "models/companions.py": ((8481, 15, 95),),
-    "models/variants.py": ((8584, 11, 67),),
-    "models/known.py": ((8659, 12, 33),),
-    "models/metadata_sync.py": ((8703, 24, 246),),
-    "models/registry.py": ((8957, 21, 153),),
-    "models/visibility.py": ((9118, 16, 219),),
-    "models/entries.py": ((9345, 25, 66),),
-    "models/sync_job.py": ((9419, 33, 183),),
-    "storage/artifact_table.py": ((9610, 27, 103),),
-    "storage/cost_snapshots.py": ((9721, 16, 28),),
-    "storage/downloads.py": ((9761, 25, 173),),
-    "storage/encoded_files.py": ((9942, 19, 80),),
-    "storage/generated.py": ((10030, 16, 46),),
-    "storage/artifact_cache.py": ((10087, 17, 79),),
-    "storage/pictures.py": ((10174, 19, 121),),
-    "storage/keeping.py": ((10303, 25, 78),),
-    "storage/session_archive.py": ((10391, 43, 204),),
-    "storage/spend_table.py": ((10603, 24, 88),),
-    "storage/spend_ledger.py": ((10699, 23, 183),),
-    "storage/budgets.py": ((10890, 18, 103),),
-    "storage/spend_report.py": ((11001, 27, 111),),
-    "storage/spending.py": ((11120, 20, 77),),
-    "storage/write_behind.py": ((11209, 25, 161),),
-    "storage/artifacts.py": ((11381, 47, 378),),
-    "storage/kept_thinking.py": ((11767, 15, 34),),
-    "requests/allow_list.py": ((11809, 10, 28),),
-    "requests/caching.py": ((11845, 13, 20),),
-    "requests/content_parts.py": ((11873, 10, 76),),
-    "requests/fallbacks.py": ((11957, 12, 13),),
-    "requests/identifiers.py": ((11978, 11, 46),),
-    "requests/modalities.py": ((12032, 12, 40),),
-    "requests/old_texts.py": ((12080, 11, 65),),
-    "requests/parameters.py": ((12153, 12, 59),),
-    "requests/plugins.py": ((12220, 13, 20),),
-    "requests/reasoning.py": ((12248, 13, 87),),
-    "requests/references.py": ((12343, 12, 30),),
-    "requests/replay.py": ((12381, 14, 122),),
-    "requests/chat_body.py": ((12511, 13, 141),),
-    "requests/history.py": ((12660, 13, 116),),
-    "requests/next_round.py": ((12784, 22, 82),),
-    "requests/recovery.py": ((12874, 16, 107),),
-    "requests/retention.py": ((12989, 13, 80),),
-    "requests/attachments.py": ((13077, 25, 231),),
-    "requests/routing_table.py": ((13316, 14, 38),),
-    "requests/routing.py": ((13362, 13, 39),),
-    "requests/tasks.py": ((13409, 11, 35),),
-    "requests/studio.py": ((13452, 15, 52),),
-    "requests/tools.py": ((13512, 13, 41),),
-    "requests/web_search.py": ((13561, 15, 62),),
-    "requests/normalise.py": ((13631, 29, 43),),
-    "streaming/collector.py": ((13682, 32, 266),),
-    "streaming/completion_notes.py": ((13956, 11, 41),),
-    "streaming/open_calls.py": ((14005, 10, 25),),
-    "streaming/renderer.py": ((14038, 9, 13),),
-    "streaming/citations.py": ((14059, 13, 57),),
-    "streaming/layout.py": ((14128, 18, 61),),
-    "streaming/output_items.py": ((14197, 19, 75),),
-    "streaming/server_tools.py": ((14280, 15, 46),),
-    "streaming/status.py": ((14334, 10, 47),),
-    "streaming/think_tags.py": ((14389, 20, 134),),
-    "streaming/thinking_status.py": ((14531, 11, 53),),
-    "streaming/usage.py": ((14592, 10, 92),),
-    "streaming/completion_chunks.py": ((14692, 31, 101),),
-    "streaming/completion_dict.py": ((14801, 38, 113),),
-    "streaming/response_events.py": ((14922, 48, 279),),
-    "streaming/transcript.py": ((15209, 30, 130),),
-    "tools/policy.py": ((15347, 13, 47),),
-    "tools/results.py": ((15402, 11, 116),),
-    "tools/schema.py": ((15529, 15, 298),),
-    "tools/arguments.py": ((15835, 13, 113),),
-    "tools/definitions.py": ((15956, 13, 76),),
-    "tools/executor.py": ((16040, 55, 194),),
-    "tools/toolbox.py": ((16242, 23, 130),),
-    "runtime.py": ((16380, 35, 197),),
-    "attempts.py": ((16585, 37, 85),),
-    "rounds.py": ((16678, 30, 190),),
-    "orchestrator.py": ((16876, 53, 184),),
-    "pipe.py": ((17068, 30, 113),),
+    "host/redis.py": ((6994, 13, 72),),
+    "host/single_worker.py": ((7074, 14, 27),),
+    "host/users.py": ((7109, 14, 95),),
+    "host/call.py": ((7212, 16, 64),),
+    "host/files.py": ((7284, 19, 101),),
+    "host/tools.py": ((7396, 23, 241),),
+    "host/versions.py": ((7645, 10, 30),),
+    "filters/provider_routing.py": ((7685, 2, 165),),
+    "filters/search_toggle.py": ((7852, 2, 153),),
+    "models/catalog_shelf.py": ((8017, 30, 138),),
+    "models/key_limit.py": ((8163, 13, 43),),
+    "models/pricing.py": ((8214, 12, 106),),
+    "models/family.py": ((8328, 14, 146),),
+    "models/companions.py": ((8482, 15, 95),),
+    "models/variants.py": ((8585, 11, 67),),
+    "models/known.py": ((8660, 12, 33),),
+    "models/metadata_sync.py": ((8704, 24, 246),),
+    "models/registry.py": ((8958, 21, 153),),
+    "models/visibility.py": ((9119, 16, 219),),
+    "models/entries.py": ((9346, 25, 66),),
+    "models/sync_job.py": ((9420, 33, 183),),
+    "storage/artifact_table.py": ((9611, 27, 103),),
+    "storage/cost_snapshots.py": ((9722, 16, 28),),
+    "storage/downloads.py": ((9762, 25, 173),),
+    "storage/encoded_files.py": ((9943, 19, 80),),
+    "storage/generated.py": ((10031, 16, 46),),
+    "storage/artifact_cache.py": ((10088, 17, 79),),
+    "storage/pictures.py": ((10175, 19, 121),),
+    "storage/keeping.py": ((10304, 25, 78),),
+    "storage/session_archive.py": ((10392, 43, 204),),
+    "storage/spend_table.py": ((10604, 24, 88),),
+    "storage/spend_ledger.py": ((10700, 23, 183),),
+    "storage/budgets.py": ((10891, 18, 103),),
+    "storage/spend_report.py": ((11002, 27, 111),),
+    "storage/spending.py": ((11121, 20, 77),),
+    "storage/write_behind.py": ((11210, 25, 166),),
+    "storage/artifacts.py": ((11387, 47, 401),),
+    "storage/kept_thinking.py": ((11796, 15, 34),),
+    "requests/allow_list.py": ((11838, 10, 28),),
+    "requests/caching.py": ((11874, 13, 20),),
+    "requests/content_parts.py": ((11902, 10, 76),),
+    "requests/fallbacks.py": ((11986, 12, 13),),
+    "requests/identifiers.py": ((12007, 11, 46),),
+    "requests/modalities.py": ((12061, 12, 40),),
+    "requests/old_texts.py": ((12109, 11, 65),),
+    "requests/parameters.py": ((12182, 12, 59),),
+    "requests/plugins.py": ((12249, 13, 20),),
+    "requests/reasoning.py": ((12277, 13, 87),),
+    "requests/references.py": ((12372, 12, 30),),
+    "requests/replay.py": ((12410, 14, 122),),
+    "requests/chat_body.py": ((12540, 13, 141),),
+    "requests/history.py": ((12689, 13, 116),),
+    "requests/next_round.py": ((12813, 22, 82),),
+    "requests/recovery.py": ((12903, 16, 107),),
+    "requests/retention.py": ((13018, 13, 80),),
+    "requests/attachments.py": ((13106, 25, 231),),
+    "requests/routing_table.py": ((13345, 14, 38),),
+    "requests/routing.py": ((13391, 13, 39),),
+    "requests/tasks.py": ((13438, 11, 35),),
+    "requests/studio.py": ((13481, 15, 52),),
+    "requests/tools.py": ((13541, 13, 41),),
+    "requests/web_search.py": ((13590, 15, 62),),
+    "requests/normalise.py": ((13660, 29, 43),),
+    "streaming/collector.py": ((13711, 32, 266),),
+    "streaming/completion_notes.py": ((13985, 11, 41),),
+    "streaming/open_calls.py": ((14034, 10, 25),),
+    "streaming/renderer.py": ((14067, 9, 13),),
+    "streaming/citations.py": ((14088, 13, 57),),
+    "streaming/layout.py": ((14157, 18, 61),),
+    "streaming/output_items.py": ((14226, 19, 75),),
+    "streaming/server_tools.py": ((14309, 15, 46),),
+    "streaming/status.py": ((14363, 10, 47),),
+    "streaming/think_tags.py": ((14418, 20, 134),),
+    "streaming/thinking_status.py": ((14560, 11, 53),),
+    "streaming/usage.py": ((14621, 10, 92),),
+    "streaming/completion_chunks.py": ((14721, 31, 101),),
+    "streaming/completion_dict.py": ((14830, 38, 113),),
+    "streaming/response_events.py": ((14951, 48, 279),),
+    "streaming/transcript.py": ((15238, 30, 130),),
+    "tools/policy.py": ((15376, 13, 47),),
+    "tools/results.py": ((15431, 11, 116),),
+    "tools/schema.py": ((15558, 15, 298),),
+    "tools/arguments.py": ((15864, 13, 113),),
+    "tools/definitions.py": ((15985, 13, 76),),
+    "tools/executor.py": ((16069, 55, 194),),
+    "tools/toolbox.py": ((16271, 23, 130),),
+    "runtime.py": ((16409, 35, 197),),
+    "attempts.py": ((16614, 37, 85),),
+    "rounds.py": ((16707, 30, 190),),
+    "orchestrator.py": ((16905, 53, 184),),
+    "pipe.py": ((17097, 30, 113),),
 }

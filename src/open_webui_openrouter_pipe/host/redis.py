@@ -49,6 +49,10 @@ class SharedRedis:
         self._rests_until: defaultdict[str, float] = defaultdict(float)
         self._failing: set[str] = set()
 
+    def may_be_asked(self, use: str) -> bool:
+        """Whether there is one that does not rest from a failure of this use."""
+        return find_redis() is not None and time.monotonic() >= self._rests_until[use]
+
     async def ask(
         self,
         use: str,
@@ -56,12 +60,11 @@ class SharedRedis:
         patience: float = _REDIS_PATIENCE_SECONDS,
     ) -> RedisAnswer | None:
         """What the work with the client gives; `None` where there is no Redis that does it."""
-        client = find_redis()
-        if client is None or time.monotonic() < self._rests_until[use]:
+        if not self.may_be_asked(use):
             return None
         try:
             async with asyncio.timeout(patience):
-                answer = await work(client)
+                answer = await work(find_redis())
         except Exception as error:  # noqa: BLE001 - whatever it is, there is a way without Redis
             self._rests_until[use] = time.monotonic() + _REDIS_REST_SECONDS
             if not self._failing:

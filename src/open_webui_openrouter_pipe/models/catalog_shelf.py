@@ -49,13 +49,11 @@ class CatalogShelf:
         self._is_failing = False
 
     async def read(self) -> CatalogCopy | None:
-        """The newest that is kept; `None` for nothing, for half of one and for another account's."""
+        """The newest that is kept; `None` for nothing, half of one and another account's."""
         if self._path is None:
             return None
-        key = redis_key(self._name)
-        shared = await self._redis.ask(
-            "the catalog", lambda c: c.get(key), _CATALOG_PATIENCE_SECONDS
-        )
+        key, patience = redis_key(self._name), _CATALOG_PATIENCE_SECONDS
+        shared = await self._redis.ask("the catalog", lambda client: client.get(key), patience)
         return await asyncio.to_thread(_read_newest, self._path, shared, self._account)
 
     async def keep(self, catalog: CatalogCopy) -> None:
@@ -79,7 +77,7 @@ class CatalogShelf:
     async def turn(self) -> AsyncGenerator[None]:
         """One worker at a time: the others wait, and find what it has kept."""
         async with AsyncExitStack() as turns:
-            while not await turns.enter_async_context(self._shared_turn()):
+            while not await turns.enter_async_context(self._shared_turn()):  # noqa: ASYNC110
                 await asyncio.sleep(_TURN_LOOK_SECONDS)
             try:
                 while not await asyncio.to_thread(self._take_turn):  # noqa: ASYNC110 - of others
@@ -115,7 +113,7 @@ class CatalogShelf:
 
 
 def _read_newest(path: Path, shared: Any, account: str) -> CatalogCopy | None:
-    """Of what is on disk and in Redis; one of both may be out of reach when the other is written."""
+    """Of what is on disk and in Redis: one may be out of reach while the other is written."""
     copies = [_copy_in(shared, account)]
     with suppress(OSError):
         copies.append(_copy_in(path.read_bytes(), account, path.stat().st_mtime))

@@ -1,4 +1,4 @@
-"""Artifacts in Redis for a while, sealed as they stand in the table; what is not encrypted stays out.
+"""Artifacts in Redis for a while, encrypted as they stand in the table; the others stay out.
 
 No worker keeps a copy in its memory, so whoever deletes a row deletes it here for all of them and
 has nobody to tell.

@@ -120,6 +120,8 @@ class ArtifactStore:
         self._codec: PayloadCodec | None = None
         self._waiting: dict[str, WaitingArtifact] = {}
         self._waiting_bytes = 0
+        self._offered: dict[str, WaitingArtifact] = {}
+        """Of these, what Redis is about to be given."""
         self._used: set[str] = set()
         """Artifacts in the table whose use is to be noted there."""
         self._failures = 0
@@ -132,6 +134,7 @@ class ArtifactStore:
         self._writer: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._finder: asyncio.Task[None] | None = None
+        self._hander: asyncio.Task[None] | None = None
 
     def keep(self, context: RequestContext, kind: str, content: Any) -> str:
         """Take something for the context's chat and give its id; empty where that must keep it."""
@@ -156,12 +159,15 @@ class ArtifactStore:
         )
         self._waiting[artifact.id] = artifact
         self._waiting_bytes += len(written)
+        if self._behind.is_open(rules):
+            self._offered[artifact.id] = artifact
+            self._hander = self._hander or asyncio.create_task(self._hand_over_on())
         self._news.set()
         self._ensure_writer()
         return artifact.id
 
     async def settle(self, ids: Iterable[str]) -> None:
-        """Wait until every worker finds them: in vain, and not for long, while the database fails."""
+        """Wait until every worker finds them; not for long, in vain, while the database fails."""
         waiting = [self._waiting[each].written for each in ids if each in self._waiting]
         if waiting and not self._failures:
             with suppress(TimeoutError):
@@ -197,12 +203,13 @@ class ArtifactStore:
         """Write what waits, and end."""
         self._closing.set()
         self._news.set()
-        for watcher in (self._sweeper, self._finder):
-            if watcher is not None:
-                watcher.cancel()
-        tasks = {task for task in (self._writer, self._sweeper, self._finder) if task is not None}
-        if tasks:
-            await asyncio.wait(tasks)
+        others = [each for each in (self._sweeper, self._finder, self._hander) if each is not None]
+        for task in others:
+            task.cancel()
+        if self._writer is not None:
+            others.append(self._writer)
+        if others:
+            await asyncio.wait(others)
 
     async def sweep(self) -> None:
         """Delete what was not used for long, and what belongs to deleted chats."""
@@ -268,17 +275,12 @@ class ArtifactStore:
     async def _write_batch(self, size: int, is_last: bool = False) -> int | None:
         """How many were written; `None` where the database fails."""
         is_last = is_last or self._closing.is_set()  # without Redis, then
-        ours = [a for a in self._waiting.values() if is_last or not self._behind.holds(a.id)]
+        ours = [a for a in self._waiting.values() if is_last or not self._is_elsewhere(a.id)]
         batch = ours[:size]
         used = list(islice(self._used, _MOST_NAMED))
         try:
             async with asyncio.timeout(_WRITE_SECONDS):
                 rows = await asyncio.to_thread(lambda: [artifact.row() for artifact in batch])
-                if not is_last and rows and await self._behind.hand_over(rows, self._rules):
-                    self._may_stray = True
-                    for artifact in batch:
-                        artifact.written.set()
-                    rows = []
                 takes, self._may_stray = self._may_stray and not is_last, False
                 taken = await self._behind.take(size) if takes else []
                 await self._insert(rows + taken, used)
@@ -297,6 +299,27 @@ class ArtifactStore:
             self._may_stray = self._may_stray or bool(taken)
         await self._cache.keep_rows(rows)
         return len(rows) + len(taken) + len(used)
+
+    def _is_elsewhere(self, artifact_id: str) -> bool:
+        """Whether it is on its way through Redis."""
+        return artifact_id in self._offered or self._behind.holds(artifact_id)
+
+    async def _hand_over_on(self) -> None:
+        """Give Redis what it may have, while the database may keep the writer waiting."""
+        try:
+            while batch := list(islice(self._offered.values(), self._rules.batch_size)):
+                rows = await asyncio.to_thread(lambda some=batch: [each.row() for each in some])
+                if await self._behind.hand_over(rows, self._rules):
+                    self._may_stray = True
+                    for artifact in batch:
+                        artifact.written.set()
+                for artifact in batch:
+                    del self._offered[artifact.id]
+                self._news.set()
+                self._ensure_writer()
+        finally:
+            self._offered.clear()
+            self._hander = None
 
     async def _insert(self, rows: Sequence[dict[str, Any]], used: Sequence[str]) -> None:
         if not (rows or used):

@@ -1,4 +1,4 @@
-"""Rows that Redis holds on their way to the table, so that an answer need not wait for the database.
+"""Rows that Redis holds on their way to the table: no answer waits for the database.
 
 They lie in a stream that all workers read as one consumer group, and are taken out of it after the
 commit. A worker that dies leaves them to the others; a Redis that loses them leaves them to the
@@ -54,21 +54,27 @@ class WriteBehind:
         handed_at = self._handed.get(artifact_id)
         return handed_at is not None and time.monotonic() < handed_at + _OVERDUE_SECONDS
 
+    def is_open(self, rules: ArtifactRules) -> bool:
+        """Whether a row may be handed over now."""
+        is_wanted = rules.write_behind and time.monotonic() >= self._rests_until
+        return is_wanted and all(map(self._redis.may_be_asked, ("writing", "writing behind")))
+
     async def hand_over(self, rows: Sequence[ArtifactRow], rules: ArtifactRules) -> bool:
         """Whether Redis has them all now, to be read and to be written; else they are written here.
 
         They can be read first: whoever sees one in the table may find it in the cache or not.
         """
-        is_open = rules.write_behind and time.monotonic() >= self._rests_until
-        if not is_open or not all(may_be_shared(row["payload"]) for row in rows):
-            return False
-        if any(row["id"] in self._handed for row in rows) or not await self._cache.keep_rows(rows):
+        fit = all(may_be_shared(row["payload"]) for row in rows)
+        if not (fit and await self._cache.keep_rows(rows)):
             return False
         entries = [{**row, "payload": payload_text(row["payload"])} for row in rows]
         texts = [encode_json(entry).decode() for entry in entries]
+        now, ids = time.monotonic(), [row["id"] for row in rows]
+        self._handed.update(dict.fromkeys(ids, now))  # it may come back before Redis has answered
         if not await self._redis.ask("writing behind", lambda c: self._add(c, texts, rules)):
+            for each in ids:
+                self.forget(each)
             return False
-        self._handed.update((row["id"], time.monotonic()) for row in rows)
         return True
 
     async def take(self, count: int) -> list[ArtifactRow]:
@@ -168,10 +174,9 @@ def _row_in(fields: Mapping[str, Any]) -> ArtifactRow | None:
     except (LookupError, TypeError, ValueError):
         return None
     columns = ARTIFACTS.columns
-    is_whole = row.keys() == set(columns.keys()) and row["payload"]
-    return (
-        row if is_whole and all(_column_takes(row[each.name], each) for each in columns) else None
-    )
+    is_whole = row["payload"] and row.keys() == set(columns.keys())
+    fits = is_whole and all(_column_takes(row[each.name], each) for each in columns)
+    return row if fits else None
 
 
 def _column_takes(value: Any, column: Any) -> bool:
