@@ -77,6 +77,17 @@ class SharedRedis:
                 LOG.info("redis: it works again")
         return answer
 
+    async def send(self, use: str, fill: Callable[[Any], object]) -> bool:
+        """Whether the commands that `fill` puts into a pipeline are carried out."""
+
+        async def work(client: Any) -> bool:
+            pipeline = client.pipeline(transaction=False)
+            fill(pipeline)
+            await pipeline.execute()
+            return True
+
+        return bool(await self.ask(use, work))
+
 
 def _redis_fault(error: Exception) -> str:
     """What went wrong, without the command that redis-py puts before it: that holds payloads."""

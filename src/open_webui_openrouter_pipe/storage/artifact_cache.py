@@ -26,13 +26,15 @@ class ArtifactCache:
         """How long it keeps one; 0 switches it off."""
 
     async def read(self, home: ArtifactHome, ids: Sequence[str]) -> list[tuple[str, bytes]]:
-        """Id and payload of those that it has; the payload may be anything."""
+        """Id and payload of those that it has; not all of them need open."""
         if not self.seconds:
             return []
         keys = [_cache_key(home, each) for each in ids]
         texts = await self._redis.ask("reading", lambda client: client.mget(keys))
         found = zip(ids, texts or [], strict=False)
-        return [(each, payload) for each, text in found if (payload := payload_in(text))]
+        return [
+            (each, payload) for each, text in found if is_encrypted(payload := payload_in(text))
+        ]
 
     async def keep_rows(self, rows: Iterable[Mapping[str, Any]]) -> bool:
         """Whether it has the payloads of these rows now."""
@@ -48,28 +50,17 @@ class ArtifactCache:
         if not (self.seconds and shown):
             return False
 
-        async def put(client: Any) -> bool:
-            pipeline = client.pipeline(transaction=False)
+        def put(pipeline: Any) -> None:
             for key, text in shown.items():
                 pipeline.set(key, text, ex=self.seconds)
-            await pipeline.execute()
-            return True
 
-        return bool(await self._redis.ask("writing", put))
+        return await self._redis.send("writing", put)
 
     async def forget(self, places: Iterable[tuple[ArtifactHome, str]]) -> None:
         """Drop these, which are deleted."""
         keys = [_cache_key(home, each) for home, each in places]
-        if not keys:
-            return
-
-        async def drop(client: Any) -> None:
-            pipeline = client.pipeline(transaction=False)
-            for key in keys:
-                pipeline.delete(key)
-            await pipeline.execute()
-
-        await self._redis.ask("writing", drop)
+        if keys:
+            await self._redis.send("writing", lambda pipeline: [*map(pipeline.delete, keys)])
 
 
 def may_be_shared(payload: bytes) -> bool:

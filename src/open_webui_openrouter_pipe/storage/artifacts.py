@@ -293,12 +293,14 @@ class ArtifactStore:
         self._drop(row["id"] for row in rows + taken)
         self._used.difference_update(used)
         self._failures = 0
-        self._report("writing", "")
+        count = len(rows) + len(taken) + len(used)
+        if count:
+            self._report("writing", "")
         if takes:
             await self._behind.acknowledge()
             self._may_stray = self._may_stray or bool(taken)
         await self._cache.keep_rows(rows)
-        return len(rows) + len(taken) + len(used)
+        return count
 
     def _is_elsewhere(self, artifact_id: str) -> bool:
         """Whether it is on its way through Redis."""

@@ -69,9 +69,14 @@ class WriteBehind:
             return False
         entries = [{**row, "payload": payload_text(row["payload"])} for row in rows]
         texts = [encode_json(entry).decode() for entry in entries]
+
+        def add(pipeline: Any) -> None:
+            for text in texts:
+                pipeline.xadd(_stream_key(), {"row": text})
+
         now, ids = time.monotonic(), [row["id"] for row in rows]
         self._handed.update(dict.fromkeys(ids, now))  # it may come back before Redis has answered
-        if not await self._redis.ask("writing behind", lambda c: self._add(c, texts, rules)):
+        if await self._is_too_long(rules) or not await self._redis.send("writing behind", add):
             for each in ids:
                 self.forget(each)
             return False
@@ -95,13 +100,11 @@ class WriteBehind:
         if strange := [each for each, row in taken.items() if row is None]:
             LOG.warning("redis: %d entries are not rows of artifacts and are dropped", len(strange))
 
-        async def drop(client: Any) -> None:
-            pipeline = client.pipeline(transaction=False)
+        def drop(pipeline: Any) -> None:
             pipeline.xack(_stream_key(), _STREAM_GROUP, *taken)
             pipeline.xdel(_stream_key(), *taken)
-            await pipeline.execute()
 
-        await self._redis.ask("writing behind", drop)
+        await self._redis.send("writing behind", drop)
 
     def forget(self, artifact_id: str) -> None:
         """It stands in the table."""
@@ -115,18 +118,12 @@ class WriteBehind:
             self._taken, self._failures = {}, 0
             self._rests_until = time.monotonic() + _STREAM_REST_SECONDS
 
-    async def _add(self, client: Any, texts: Sequence[str], rules: ArtifactRules) -> bool:
-        length = await client.xlen(_stream_key())
+    async def _is_too_long(self, rules: ArtifactRules) -> bool:
+        length = await self._redis.ask("writing behind", lambda c: c.xlen(_stream_key())) or 0
         was_long, self._is_long = self._is_long, length >= rules.most_pending
-        if self._is_long:
-            if not was_long:
-                LOG.warning("redis: %d rows wait in it, new ones pass it by", length)
-            return False
-        pipeline = client.pipeline(transaction=False)
-        for text in texts:
-            pipeline.xadd(_stream_key(), {"row": text})
-        await pipeline.execute()
-        return True
+        if self._is_long and not was_long:
+            LOG.warning("redis: %d rows wait in it, new ones pass it by", length)
+        return self._is_long
 
 
 def _stream_key() -> str:
@@ -174,7 +171,7 @@ def _row_in(fields: Mapping[str, Any]) -> ArtifactRow | None:
     except (LookupError, TypeError, ValueError):
         return None
     columns = ARTIFACTS.columns
-    is_whole = row["payload"] and row.keys() == set(columns.keys())
+    is_whole = may_be_shared(row["payload"]) and row.keys() == set(columns.keys())
     fits = is_whole and all(_column_takes(row[each.name], each) for each in columns)
     return row if fits else None
 
