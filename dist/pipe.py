@@ -96,112 +96,112 @@ license: MIT
 #   6842  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
 #   6875  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
 #   6988  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   7068  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   7103  users.py                      The person who asks, and what they have set for themselves.
-#   7206  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7278  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7387  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7639  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   7079  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   7114  users.py                      The person who asks, and what they have set for themselves.
+#   7217  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7289  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7398  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7650  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7677  sources.py                    The text of each companion filter, by the name of its file.
+#   7688  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   8009  catalog_shelf.py              The last good catalog: a restart lists it without network, and workers share one.
-#   8157  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8208  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8322  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8476  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8579  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8654  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8695  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8952  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   9113  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9340  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9414  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   8020  catalog_shelf.py              The last good catalog: a restart lists it without network, and workers share one.
+#   8168  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8219  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8333  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8487  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8590  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8665  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8706  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   8963  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   9124  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9351  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9425  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9605  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9716  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9752  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9937  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#  10025  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#  10079  artifact_cache.py             Artifacts in Redis for a while, encrypted as they stand in the table; the others stay out.
-#  10169  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10298  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10384  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10598  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10694  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  10885  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  10996  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11115  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
-#  11200  write_behind.py               Rows that Redis holds on their way to the table: no answer waits for the database.
-#  11378  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  11790  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#   9616  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9727  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9763  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9948  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#  10036  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#  10090  artifact_cache.py             Artifacts in Redis for a while, encrypted as they stand in the table; the others stay out.
+#  10171  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10300  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10386  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10600  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10696  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  10887  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  10998  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11117  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#  11202  write_behind.py               Rows that Redis holds on their way to the table: no answer waits for the database.
+#  11377  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  11791  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11832  allow_list.py                 Only what the API knows goes out.
-#  11868  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11896  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11980  fallbacks.py                  Further models, for when the first one fails.
-#  12001  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  12055  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  12103  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  12176  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  12243  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  12271  reasoning.py                  How hard the model thinks, and what is told of it.
-#  12366  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12404  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12534  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12683  history.py                    Chat messages become input items.
-#  12807  next_round.py                 The request of another round: the one before, and what came of it.
-#  12897  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  13012  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  13100  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  13339  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  13385  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  13432  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  13475  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13535  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13584  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13654  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11833  allow_list.py                 Only what the API knows goes out.
+#  11869  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11921  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  12005  fallbacks.py                  Further models, for when the first one fails.
+#  12026  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  12080  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  12128  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  12201  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  12268  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  12296  reasoning.py                  How hard the model thinks, and what is told of it.
+#  12391  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12429  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12559  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12710  history.py                    Chat messages become input items.
+#  12834  next_round.py                 The request of another round: the one before, and what came of it.
+#  12924  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  13039  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  13127  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  13366  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  13412  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13459  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13502  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13562  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13611  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13681  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13705  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13979  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  14028  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  14061  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  14082  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  14147  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  14220  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  14303  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  14357  status.py                     The status line of an answer: few words, all of them true.
-#  14412  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14554  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14615  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14715  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14824  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14945  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  15232  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13732  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  14006  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  14055  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  14088  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  14109  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  14174  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  14247  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  14330  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  14384  status.py                     The status line of an answer: few words, all of them true.
+#  14439  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14581  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14642  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14742  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14851  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14972  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  15259  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  15370  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  15425  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15549  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15858  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15979  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  16063  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  16265  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  15397  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15452  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15576  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15885  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  16006  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  16090  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  16292  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  16403  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16430  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16608  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16635  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16701  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16728  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16899  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16926  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  17091  pipe.py                       The entrance: what Open WebUI calls.
+#  17118  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -7058,6 +7058,17 @@ class SharedRedis:
                 LOG.info("redis: it works again")
         return answer
 
+    async def send(self, use: str, fill: Callable[[Any], object]) -> bool:
+        """Whether the commands that `fill` puts into a pipeline are carried out."""
+
+        async def work(client: Any) -> bool:
+            pipeline = client.pipeline(transaction=False)
+            fill(pipeline)
+            await pipeline.execute()
+            return True
+
+        return bool(await self.ask(use, work))
+
 
 def _redis_fault(error: Exception) -> str:
     """What went wrong, without the command that redis-py puts before it: that holds payloads."""
@@ -10097,13 +10108,15 @@ class ArtifactCache:
         """How long it keeps one; 0 switches it off."""
 
     async def read(self, home: ArtifactHome, ids: Sequence[str]) -> list[tuple[str, bytes]]:
-        """Id and payload of those that it has; the payload may be anything."""
+        """Id and payload of those that it has; not all of them need open."""
         if not self.seconds:
             return []
         keys = [_cache_key(home, each) for each in ids]
         texts = await self._redis.ask("reading", lambda client: client.mget(keys))
         found = zip(ids, texts or [], strict=False)
-        return [(each, payload) for each, text in found if (payload := payload_in(text))]
+        return [
+            (each, payload) for each, text in found if is_encrypted(payload := payload_in(text))
+        ]
 
     async def keep_rows(self, rows: Iterable[Mapping[str, Any]]) -> bool:
         """Whether it has the payloads of these rows now."""
@@ -10119,28 +10132,17 @@ class ArtifactCache:
         if not (self.seconds and shown):
             return False
 
-        async def put(client: Any) -> bool:
-            pipeline = client.pipeline(transaction=False)
+        def put(pipeline: Any) -> None:
             for key, text in shown.items():
                 pipeline.set(key, text, ex=self.seconds)
-            await pipeline.execute()
-            return True
 
-        return bool(await self._redis.ask("writing", put))
+        return await self._redis.send("writing", put)
 
     async def forget(self, places: Iterable[tuple[ArtifactHome, str]]) -> None:
         """Drop these, which are deleted."""
         keys = [_cache_key(home, each) for home, each in places]
-        if not keys:
-            return
-
-        async def drop(client: Any) -> None:
-            pipeline = client.pipeline(transaction=False)
-            for key in keys:
-                pipeline.delete(key)
-            await pipeline.execute()
-
-        await self._redis.ask("writing", drop)
+        if keys:
+            await self._redis.send("writing", lambda pipeline: [*map(pipeline.delete, keys)])
 
 
 def may_be_shared(payload: bytes) -> bool:
@@ -11254,9 +11256,14 @@ class WriteBehind:
             return False
         entries = [{**row, "payload": payload_text(row["payload"])} for row in rows]
         texts = [encode_json(entry).decode() for entry in entries]
+
+        def add(pipeline: Any) -> None:
+            for text in texts:
+                pipeline.xadd(_stream_key(), {"row": text})
+
         now, ids = time.monotonic(), [row["id"] for row in rows]
         self._handed.update(dict.fromkeys(ids, now))  # it may come back before Redis has answered
-        if not await self._redis.ask("writing behind", lambda c: self._add(c, texts, rules)):
+        if await self._is_too_long(rules) or not await self._redis.send("writing behind", add):
             for each in ids:
                 self.forget(each)
             return False
@@ -11280,13 +11287,11 @@ class WriteBehind:
         if strange := [each for each, row in taken.items() if row is None]:
             LOG.warning("redis: %d entries are not rows of artifacts and are dropped", len(strange))
 
-        async def drop(client: Any) -> None:
-            pipeline = client.pipeline(transaction=False)
+        def drop(pipeline: Any) -> None:
             pipeline.xack(_stream_key(), _STREAM_GROUP, *taken)
             pipeline.xdel(_stream_key(), *taken)
-            await pipeline.execute()
 
-        await self._redis.ask("writing behind", drop)
+        await self._redis.send("writing behind", drop)
 
     def forget(self, artifact_id: str) -> None:
         """It stands in the table."""
@@ -11300,18 +11305,12 @@ class WriteBehind:
             self._taken, self._failures = {}, 0
             self._rests_until = time.monotonic() + _STREAM_REST_SECONDS
 
-    async def _add(self, client: Any, texts: Sequence[str], rules: ArtifactRules) -> bool:
-        length = await client.xlen(_stream_key())
+    async def _is_too_long(self, rules: ArtifactRules) -> bool:
+        length = await self._redis.ask("writing behind", lambda c: c.xlen(_stream_key())) or 0
         was_long, self._is_long = self._is_long, length >= rules.most_pending
-        if self._is_long:
-            if not was_long:
-                LOG.warning("redis: %d rows wait in it, new ones pass it by", length)
-            return False
-        pipeline = client.pipeline(transaction=False)
-        for text in texts:
-            pipeline.xadd(_stream_key(), {"row": text})
-        await pipeline.execute()
-        return True
+        if self._is_long and not was_long:
+            LOG.warning("redis: %d rows wait in it, new ones pass it by", length)
+        return self._is_long
 
 
 def _stream_key() -> str:
@@ -11359,7 +11358,7 @@ def _row_in(fields: Mapping[str, Any]) -> ArtifactRow | None:
     except (LookupError, TypeError, ValueError):
         return None
     columns = ARTIFACTS.columns
-    is_whole = row["payload"] and row.keys() == set(columns.keys())
+    is_whole = may_be_shared(row["payload"]) and row.keys() == set(columns.keys())
     fits = is_whole and all(_column_takes(row[each.name], each) for each in columns)
     return row if fits else None
 
@@ -11633,12 +11632,14 @@ class ArtifactStore:
         self._drop(row["id"] for row in rows + taken)
         self._used.difference_update(used)
         self._failures = 0
-        self._report("writing", "")
+        count = len(rows) + len(taken) + len(used)
+        if count:
+            self._report("writing", "")
         if takes:
             await self._behind.acknowledge()
             self._may_stray = self._may_stray or bool(taken)
         await self._cache.keep_rows(rows)
-        return len(rows) + len(taken) + len(used)
+        return count
 
     def _is_elsewhere(self, artifact_id: str) -> bool:
         """Whether it is on its way through Redis."""
@@ -11881,6 +11882,30 @@ def caching_fields(context: RequestContext) -> dict[str, Any]:
     if session_id := _session_id(context.chat_id):
         fields["session_id"] = session_id
     return fields
+
+
+def mark_breakpoints(
+    messages: Sequence[JsonObject], tools: Sequence[JsonObject], cache_control: JsonObject
+) -> None:
+    """Mark where a chat request's cache may end early: after tools, system prompt and question.
+
+    The automatic breakpoint of the top level is the fourth, and vendors take no more. It alone
+    would lose everything when a question is edited or the answer made anew.
+    """
+    marked = [tool for tool in tools if tool["type"] == "function"][-1:]
+    for role in ("system", "user"):
+        of_role = [message for message in messages if message["role"] == role]
+        marked += [part for message in of_role[-1:] for part in _last_text(message)]
+    for block in marked:
+        block.setdefault("cache_control", cache_control)
+
+
+def _last_text(message: JsonObject) -> list[JsonObject]:
+    """The last text of a message as a part, for only a part can carry a mark."""
+    content = message["content"]
+    if isinstance(content, str):
+        content = message["content"] = [{"type": "text", "text": content}] if content else []
+    return [part for part in content if part["type"] == "text"][-1:]
 
 
 def _session_id(chat_id: str) -> str:
@@ -12602,6 +12627,8 @@ def build_chat_body(request: ResponsesBody, body: CompletionsBody) -> ChatBody:
         fields["tools"] = [_nested_function(tool) for tool in request["tools"]]
     if "tool_choice" in request:
         fields["tool_choice"] = _nested_choice(request["tool_choice"])
+    if cache_control := fields.get("cache_control"):
+        mark_breakpoints(fields["messages"], fields.get("tools", ()), cache_control)
     return cast("ChatBody", fields)
 
 
@@ -17286,95 +17313,95 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/middleware.py": ((6833, 8, 7),),
     "host/citing.py": ((6848, 15, 25),),
     "host/models.py": ((6881, 14, 105),),
-    "host/redis.py": ((6994, 13, 72),),
-    "host/single_worker.py": ((7074, 14, 27),),
-    "host/users.py": ((7109, 14, 95),),
-    "host/call.py": ((7212, 16, 64),),
-    "host/files.py": ((7284, 19, 101),),
-    "host/tools.py": ((7396, 23, 241),),
-    "host/versions.py": ((7645, 10, 30),),
-    "filters/provider_routing.py": ((7685, 2, 165),),
-    "filters/search_toggle.py": ((7852, 2, 153),),
-    "models/catalog_shelf.py": ((8017, 30, 138),),
-    "models/key_limit.py": ((8163, 13, 43),),
-    "models/pricing.py": ((8214, 12, 106),),
-    "models/family.py": ((8328, 14, 146),),
-    "models/companions.py": ((8482, 15, 95),),
-    "models/variants.py": ((8585, 11, 67),),
-    "models/known.py": ((8660, 12, 33),),
-    "models/metadata_sync.py": ((8704, 24, 246),),
-    "models/registry.py": ((8958, 21, 153),),
-    "models/visibility.py": ((9119, 16, 219),),
-    "models/entries.py": ((9346, 25, 66),),
-    "models/sync_job.py": ((9420, 33, 183),),
-    "storage/artifact_table.py": ((9611, 27, 103),),
-    "storage/cost_snapshots.py": ((9722, 16, 28),),
-    "storage/downloads.py": ((9762, 25, 173),),
-    "storage/encoded_files.py": ((9943, 19, 80),),
-    "storage/generated.py": ((10031, 16, 46),),
-    "storage/artifact_cache.py": ((10088, 17, 79),),
-    "storage/pictures.py": ((10175, 19, 121),),
-    "storage/keeping.py": ((10304, 25, 78),),
-    "storage/session_archive.py": ((10392, 43, 204),),
-    "storage/spend_table.py": ((10604, 24, 88),),
-    "storage/spend_ledger.py": ((10700, 23, 183),),
-    "storage/budgets.py": ((10891, 18, 103),),
-    "storage/spend_report.py": ((11002, 27, 111),),
-    "storage/spending.py": ((11121, 20, 77),),
-    "storage/write_behind.py": ((11210, 25, 166),),
-    "storage/artifacts.py": ((11387, 47, 401),),
-    "storage/kept_thinking.py": ((11796, 15, 34),),
-    "requests/allow_list.py": ((11838, 10, 28),),
-    "requests/caching.py": ((11874, 13, 20),),
-    "requests/content_parts.py": ((11902, 10, 76),),
-    "requests/fallbacks.py": ((11986, 12, 13),),
-    "requests/identifiers.py": ((12007, 11, 46),),
-    "requests/modalities.py": ((12061, 12, 40),),
-    "requests/old_texts.py": ((12109, 11, 65),),
-    "requests/parameters.py": ((12182, 12, 59),),
-    "requests/plugins.py": ((12249, 13, 20),),
-    "requests/reasoning.py": ((12277, 13, 87),),
-    "requests/references.py": ((12372, 12, 30),),
-    "requests/replay.py": ((12410, 14, 122),),
-    "requests/chat_body.py": ((12540, 13, 141),),
-    "requests/history.py": ((12689, 13, 116),),
-    "requests/next_round.py": ((12813, 22, 82),),
-    "requests/recovery.py": ((12903, 16, 107),),
-    "requests/retention.py": ((13018, 13, 80),),
-    "requests/attachments.py": ((13106, 25, 231),),
-    "requests/routing_table.py": ((13345, 14, 38),),
-    "requests/routing.py": ((13391, 13, 39),),
-    "requests/tasks.py": ((13438, 11, 35),),
-    "requests/studio.py": ((13481, 15, 52),),
-    "requests/tools.py": ((13541, 13, 41),),
-    "requests/web_search.py": ((13590, 15, 62),),
-    "requests/normalise.py": ((13660, 29, 43),),
-    "streaming/collector.py": ((13711, 32, 266),),
-    "streaming/completion_notes.py": ((13985, 11, 41),),
-    "streaming/open_calls.py": ((14034, 10, 25),),
-    "streaming/renderer.py": ((14067, 9, 13),),
-    "streaming/citations.py": ((14088, 13, 57),),
-    "streaming/layout.py": ((14157, 18, 61),),
-    "streaming/output_items.py": ((14226, 19, 75),),
-    "streaming/server_tools.py": ((14309, 15, 46),),
-    "streaming/status.py": ((14363, 10, 47),),
-    "streaming/think_tags.py": ((14418, 20, 134),),
-    "streaming/thinking_status.py": ((14560, 11, 53),),
-    "streaming/usage.py": ((14621, 10, 92),),
-    "streaming/completion_chunks.py": ((14721, 31, 101),),
-    "streaming/completion_dict.py": ((14830, 38, 113),),
-    "streaming/response_events.py": ((14951, 48, 279),),
-    "streaming/transcript.py": ((15238, 30, 130),),
-    "tools/policy.py": ((15376, 13, 47),),
-    "tools/results.py": ((15431, 11, 116),),
-    "tools/schema.py": ((15558, 15, 298),),
-    "tools/arguments.py": ((15864, 13, 113),),
-    "tools/definitions.py": ((15985, 13, 76),),
-    "tools/executor.py": ((16069, 55, 194),),
-    "tools/toolbox.py": ((16271, 23, 130),),
-    "runtime.py": ((16409, 35, 197),),
-    "attempts.py": ((16614, 37, 85),),
-    "rounds.py": ((16707, 30, 190),),
-    "orchestrator.py": ((16905, 53, 184),),
-    "pipe.py": ((17097, 30, 113),),
+    "host/redis.py": ((6994, 13, 83),),
+    "host/single_worker.py": ((7085, 14, 27),),
+    "host/users.py": ((7120, 14, 95),),
+    "host/call.py": ((7223, 16, 64),),
+    "host/files.py": ((7295, 19, 101),),
+    "host/tools.py": ((7407, 23, 241),),
+    "host/versions.py": ((7656, 10, 30),),
+    "filters/provider_routing.py": ((7696, 2, 165),),
+    "filters/search_toggle.py": ((7863, 2, 153),),
+    "models/catalog_shelf.py": ((8028, 30, 138),),
+    "models/key_limit.py": ((8174, 13, 43),),
+    "models/pricing.py": ((8225, 12, 106),),
+    "models/family.py": ((8339, 14, 146),),
+    "models/companions.py": ((8493, 15, 95),),
+    "models/variants.py": ((8596, 11, 67),),
+    "models/known.py": ((8671, 12, 33),),
+    "models/metadata_sync.py": ((8715, 24, 246),),
+    "models/registry.py": ((8969, 21, 153),),
+    "models/visibility.py": ((9130, 16, 219),),
+    "models/entries.py": ((9357, 25, 66),),
+    "models/sync_job.py": ((9431, 33, 183),),
+    "storage/artifact_table.py": ((9622, 27, 103),),
+    "storage/cost_snapshots.py": ((9733, 16, 28),),
+    "storage/downloads.py": ((9773, 25, 173),),
+    "storage/encoded_files.py": ((9954, 19, 80),),
+    "storage/generated.py": ((10042, 16, 46),),
+    "storage/artifact_cache.py": ((10099, 17, 70),),
+    "storage/pictures.py": ((10177, 19, 121),),
+    "storage/keeping.py": ((10306, 25, 78),),
+    "storage/session_archive.py": ((10394, 43, 204),),
+    "storage/spend_table.py": ((10606, 24, 88),),
+    "storage/spend_ledger.py": ((10702, 23, 183),),
+    "storage/budgets.py": ((10893, 18, 103),),
+    "storage/spend_report.py": ((11004, 27, 111),),
+    "storage/spending.py": ((11123, 20, 77),),
+    "storage/write_behind.py": ((11212, 25, 163),),
+    "storage/artifacts.py": ((11386, 47, 403),),
+    "storage/kept_thinking.py": ((11797, 15, 34),),
+    "requests/allow_list.py": ((11839, 10, 28),),
+    "requests/caching.py": ((11875, 15, 44),),
+    "requests/content_parts.py": ((11927, 10, 76),),
+    "requests/fallbacks.py": ((12011, 12, 13),),
+    "requests/identifiers.py": ((12032, 11, 46),),
+    "requests/modalities.py": ((12086, 12, 40),),
+    "requests/old_texts.py": ((12134, 11, 65),),
+    "requests/parameters.py": ((12207, 12, 59),),
+    "requests/plugins.py": ((12274, 13, 20),),
+    "requests/reasoning.py": ((12302, 13, 87),),
+    "requests/references.py": ((12397, 12, 30),),
+    "requests/replay.py": ((12435, 14, 122),),
+    "requests/chat_body.py": ((12565, 14, 143),),
+    "requests/history.py": ((12716, 13, 116),),
+    "requests/next_round.py": ((12840, 22, 82),),
+    "requests/recovery.py": ((12930, 16, 107),),
+    "requests/retention.py": ((13045, 13, 80),),
+    "requests/attachments.py": ((13133, 25, 231),),
+    "requests/routing_table.py": ((13372, 14, 38),),
+    "requests/routing.py": ((13418, 13, 39),),
+    "requests/tasks.py": ((13465, 11, 35),),
+    "requests/studio.py": ((13508, 15, 52),),
+    "requests/tools.py": ((13568, 13, 41),),
+    "requests/web_search.py": ((13617, 15, 62),),
+    "requests/normalise.py": ((13687, 29, 43),),
+    "streaming/collector.py": ((13738, 32, 266),),
+    "streaming/completion_notes.py": ((14012, 11, 41),),
+    "streaming/open_calls.py": ((14061, 10, 25),),
+    "streaming/renderer.py": ((14094, 9, 13),),
+    "streaming/citations.py": ((14115, 13, 57),),
+    "streaming/layout.py": ((14184, 18, 61),),
+    "streaming/output_items.py": ((14253, 19, 75),),
+    "streaming/server_tools.py": ((14336, 15, 46),),
+    "streaming/status.py": ((14390, 10, 47),),
+    "streaming/think_tags.py": ((14445, 20, 134),),
+    "streaming/thinking_status.py": ((14587, 11, 53),),
+    "streaming/usage.py": ((14648, 10, 92),),
+    "streaming/completion_chunks.py": ((14748, 31, 101),),
+    "streaming/completion_dict.py": ((14857, 38, 113),),
+    "streaming/response_events.py": ((14978, 48, 279),),
+    "streaming/transcript.py": ((15265, 30, 130),),
+    "tools/policy.py": ((15403, 13, 47),),
+    "tools/results.py": ((15458, 11, 116),),
+    "tools/schema.py": ((15585, 15, 298),),
+    "tools/arguments.py": ((15891, 13, 113),),
+    "tools/definitions.py": ((16012, 13, 76),),
+    "tools/executor.py": ((16096, 55, 194),),
+    "tools/toolbox.py": ((16298, 23, 130),),
+    "runtime.py": ((16436, 35, 197),),
+    "attempts.py": ((16641, 37, 85),),
+    "rounds.py": ((16734, 30, 190),),
+    "orchestrator.py": ((16932, 53, 184),),
+    "pipe.py": ((17124, 30, 113),),
 }

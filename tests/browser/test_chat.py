@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ RED_DOT = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 )
 
+# Between two pieces, so that the closing line tells a time that a person would know.
+PAUSE_SECONDS = 0.03
 FILE_INPUT = "document.querySelector('input[type=file][multiple]')"
 SEND_BUTTON = "document.querySelector('#send-message-button')"
 FINISHED = "!!document.querySelector('.regenerate-response-button')"
@@ -85,7 +88,7 @@ async def ask(browser: BrowserPage, question: str) -> None:
 async def test_a_person_chooses_a_model_asks_and_reads_the_answer(
     site: Site, browser: BrowserPage, pictures: Path
 ) -> None:
-    reply = text_reply(ANSWER, reasoning=THOUGHT)
+    reply = replace(text_reply(ANSWER, reasoning=THOUGHT), pause=PAUSE_SECONDS)
     title = text_reply('{"title": "Merge sort and quicksort"}')
     site.simulator.script(reply, model="anthropic/claude-sonnet-4.5")
     site.simulator.script(title, model=TASK_MODEL)

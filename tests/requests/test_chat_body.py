@@ -85,11 +85,51 @@ def test_each_field_finds_its_name() -> None:
     }
     assert build_chat_body(request, {}) == {
         **same,
-        "messages": [{"role": "user", "content": "Hello"}],
+        "messages": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "Hello", "cache_control": {"type": "ephemeral"}}
+                ],
+            }
+        ],
         "max_tokens": 9,
         "response_format": {"type": "json_schema", "json_schema": schema},
         "verbosity": "low",
     }
+
+
+def test_the_cache_may_end_after_tools_system_prompt_and_question() -> None:
+    mark = {"type": "ephemeral", "ttl": "1h"}
+    image = {"type": "image_url", "image_url": {"url": IMAGE}}
+    asked = [{"type": "text", "text": "What"}, {"type": "text", "text": "is this?"}, image]
+    said = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "Hi"},
+        {"role": "user", "content": asked},
+    ]
+    tools = [{"type": "function", "name": name} for name in ("a", "b")]
+    request: Any = {
+        "cache_control": mark,
+        "input": build_input(said),
+        "tools": [*tools, {"type": "openrouter:web_search"}],
+    }
+    built = build_chat_body(request, {})
+    system, first, _, last = built["messages"]
+    assert system["content"] == [{"type": "text", "text": "Be brief.", "cache_control": mark}]
+    assert first["content"] == "Hello"
+    assert last["content"] == [asked[0], {**asked[1], "cache_control": mark}, image]
+    assert [tool.get("cache_control") for tool in built["tools"]] == [None, mark, None]
+
+
+def test_what_has_no_text_gets_no_mark() -> None:
+    image = {"type": "image_url", "image_url": {"url": IMAGE}}
+    request: Any = {
+        "cache_control": {"type": "ephemeral"},
+        "input": build_input([{"role": "user", "content": [image]}]),
+    }
+    assert build_chat_body(request, {})["messages"] == [{"role": "user", "content": [image]}]
 
 
 @pytest.mark.parametrize("kind", ["text", "json_object"])

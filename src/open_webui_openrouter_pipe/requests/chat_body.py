@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from ..api.bodies import ChatBody, CompletionsBody, ResponsesBody
 from ..core.json_values import JsonObject, as_object, objects_in, text_of
+from .caching import mark_breakpoints
 from .content_parts import chat_parts, parts_only_chat_takes
 from .replay import MADE_UP_ID
 
@@ -75,6 +76,8 @@ def build_chat_body(request: ResponsesBody, body: CompletionsBody) -> ChatBody:
         fields["tools"] = [_nested_function(tool) for tool in request["tools"]]
     if "tool_choice" in request:
         fields["tool_choice"] = _nested_choice(request["tool_choice"])
+    if cache_control := fields.get("cache_control"):
+        mark_breakpoints(fields["messages"], fields.get("tools", ()), cache_control)
     return cast("ChatBody", fields)
 
 
