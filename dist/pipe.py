@@ -127,81 +127,81 @@ license: MIT
 #   9948  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
 #  10036  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
 #  10090  artifact_cache.py             Artifacts in Redis for a while, encrypted as they stand in the table; the others stay out.
-#  10171  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10300  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10386  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10600  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10696  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  10887  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  10998  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11117  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
-#  11202  write_behind.py               Rows that Redis holds on their way to the table: no answer waits for the database.
-#  11377  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  11791  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10169  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10298  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10384  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10598  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10694  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  10885  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  10996  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11115  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#  11200  write_behind.py               Rows that Redis holds on their way to the table: no answer waits for the database.
+#  11375  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  11789  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11833  allow_list.py                 Only what the API knows goes out.
-#  11869  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11921  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  12005  fallbacks.py                  Further models, for when the first one fails.
-#  12026  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  12080  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  12128  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  12201  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  12268  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  12296  reasoning.py                  How hard the model thinks, and what is told of it.
-#  12391  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12429  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12559  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12710  history.py                    Chat messages become input items.
-#  12834  next_round.py                 The request of another round: the one before, and what came of it.
-#  12924  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  13039  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  13127  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  13366  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  13412  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  13459  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  13502  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13562  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13611  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13681  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11831  allow_list.py                 Only what the API knows goes out.
+#  11867  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11919  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  12003  fallbacks.py                  Further models, for when the first one fails.
+#  12024  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  12078  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  12126  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  12199  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  12266  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  12294  reasoning.py                  How hard the model thinks, and what is told of it.
+#  12389  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12427  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12557  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12708  history.py                    Chat messages become input items.
+#  12832  next_round.py                 The request of another round: the one before, and what came of it.
+#  12922  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  13037  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  13125  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  13364  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  13410  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13457  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13500  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13560  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13609  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13679  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13732  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  14006  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  14055  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  14088  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  14109  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  14174  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  14247  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  14330  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  14384  status.py                     The status line of an answer: few words, all of them true.
-#  14439  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14581  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14642  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14742  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14851  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14972  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  15259  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13730  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  14004  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  14053  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  14086  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  14107  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  14172  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  14245  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  14328  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  14382  status.py                     The status line of an answer: few words, all of them true.
+#  14437  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14579  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14640  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14740  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14849  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14970  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  15257  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  15397  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  15452  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15576  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15885  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  16006  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  16090  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  16292  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  15395  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15450  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15574  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15883  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  16004  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  16088  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  16290  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  16430  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16428  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16635  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16633  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16728  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16726  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16926  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16924  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  17118  pipe.py                       The entrance: what Open WebUI calls.
+#  17116  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -10113,10 +10113,8 @@ class ArtifactCache:
             return []
         keys = [_cache_key(home, each) for each in ids]
         texts = await self._redis.ask("reading", lambda client: client.mget(keys))
-        found = zip(ids, texts or [], strict=False)
-        return [
-            (each, payload) for each, text in found if is_encrypted(payload := payload_in(text))
-        ]
+        found = zip(ids, map(payload_in, texts or []), strict=False)
+        return [(each, payload) for each, payload in found if is_encrypted(payload)]
 
     async def keep_rows(self, rows: Iterable[Mapping[str, Any]]) -> bool:
         """Whether it has the payloads of these rows now."""
@@ -11273,7 +11271,7 @@ class WriteBehind:
         """Rows of the stream for this worker to write: the last ones again until they are done."""
         if not self._taken and time.monotonic() >= self._rests_until:
             answer = await self._redis.ask(
-                "writing behind", lambda c: _take_entries(c, count), _TAKE_SECONDS
+                "taking rows", lambda client: _take_entries(client, count), _TAKE_SECONDS
             )
             self._taken = {each: _row_in(fields) for each, fields in _entries_in(answer or [])}
         return [row for row in self._taken.values() if row is not None]
@@ -11291,7 +11289,7 @@ class WriteBehind:
             pipeline.xack(_stream_key(), _STREAM_GROUP, *taken)
             pipeline.xdel(_stream_key(), *taken)
 
-        await self._redis.send("writing behind", drop)
+        await self._redis.send("taking rows", drop)
 
     def forget(self, artifact_id: str) -> None:
         """It stands in the table."""
@@ -11306,7 +11304,7 @@ class WriteBehind:
             self._rests_until = time.monotonic() + _STREAM_REST_SECONDS
 
     async def _is_too_long(self, rules: ArtifactRules) -> bool:
-        length = await self._redis.ask("writing behind", lambda c: c.xlen(_stream_key())) or 0
+        length = await self._redis.ask("taking rows", lambda c: c.xlen(_stream_key())) or 0
         was_long, self._is_long = self._is_long, length >= rules.most_pending
         if self._is_long and not was_long:
             LOG.warning("redis: %d rows wait in it, new ones pass it by", length)
@@ -17339,69 +17337,69 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "storage/downloads.py": ((9773, 25, 173),),
     "storage/encoded_files.py": ((9954, 19, 80),),
     "storage/generated.py": ((10042, 16, 46),),
-    "storage/artifact_cache.py": ((10099, 17, 70),),
-    "storage/pictures.py": ((10177, 19, 121),),
-    "storage/keeping.py": ((10306, 25, 78),),
-    "storage/session_archive.py": ((10394, 43, 204),),
-    "storage/spend_table.py": ((10606, 24, 88),),
-    "storage/spend_ledger.py": ((10702, 23, 183),),
-    "storage/budgets.py": ((10893, 18, 103),),
-    "storage/spend_report.py": ((11004, 27, 111),),
-    "storage/spending.py": ((11123, 20, 77),),
-    "storage/write_behind.py": ((11212, 25, 163),),
-    "storage/artifacts.py": ((11386, 47, 403),),
-    "storage/kept_thinking.py": ((11797, 15, 34),),
-    "requests/allow_list.py": ((11839, 10, 28),),
-    "requests/caching.py": ((11875, 15, 44),),
-    "requests/content_parts.py": ((11927, 10, 76),),
-    "requests/fallbacks.py": ((12011, 12, 13),),
-    "requests/identifiers.py": ((12032, 11, 46),),
-    "requests/modalities.py": ((12086, 12, 40),),
-    "requests/old_texts.py": ((12134, 11, 65),),
-    "requests/parameters.py": ((12207, 12, 59),),
-    "requests/plugins.py": ((12274, 13, 20),),
-    "requests/reasoning.py": ((12302, 13, 87),),
-    "requests/references.py": ((12397, 12, 30),),
-    "requests/replay.py": ((12435, 14, 122),),
-    "requests/chat_body.py": ((12565, 14, 143),),
-    "requests/history.py": ((12716, 13, 116),),
-    "requests/next_round.py": ((12840, 22, 82),),
-    "requests/recovery.py": ((12930, 16, 107),),
-    "requests/retention.py": ((13045, 13, 80),),
-    "requests/attachments.py": ((13133, 25, 231),),
-    "requests/routing_table.py": ((13372, 14, 38),),
-    "requests/routing.py": ((13418, 13, 39),),
-    "requests/tasks.py": ((13465, 11, 35),),
-    "requests/studio.py": ((13508, 15, 52),),
-    "requests/tools.py": ((13568, 13, 41),),
-    "requests/web_search.py": ((13617, 15, 62),),
-    "requests/normalise.py": ((13687, 29, 43),),
-    "streaming/collector.py": ((13738, 32, 266),),
-    "streaming/completion_notes.py": ((14012, 11, 41),),
-    "streaming/open_calls.py": ((14061, 10, 25),),
-    "streaming/renderer.py": ((14094, 9, 13),),
-    "streaming/citations.py": ((14115, 13, 57),),
-    "streaming/layout.py": ((14184, 18, 61),),
-    "streaming/output_items.py": ((14253, 19, 75),),
-    "streaming/server_tools.py": ((14336, 15, 46),),
-    "streaming/status.py": ((14390, 10, 47),),
-    "streaming/think_tags.py": ((14445, 20, 134),),
-    "streaming/thinking_status.py": ((14587, 11, 53),),
-    "streaming/usage.py": ((14648, 10, 92),),
-    "streaming/completion_chunks.py": ((14748, 31, 101),),
-    "streaming/completion_dict.py": ((14857, 38, 113),),
-    "streaming/response_events.py": ((14978, 48, 279),),
-    "streaming/transcript.py": ((15265, 30, 130),),
-    "tools/policy.py": ((15403, 13, 47),),
-    "tools/results.py": ((15458, 11, 116),),
-    "tools/schema.py": ((15585, 15, 298),),
-    "tools/arguments.py": ((15891, 13, 113),),
-    "tools/definitions.py": ((16012, 13, 76),),
-    "tools/executor.py": ((16096, 55, 194),),
-    "tools/toolbox.py": ((16298, 23, 130),),
-    "runtime.py": ((16436, 35, 197),),
-    "attempts.py": ((16641, 37, 85),),
-    "rounds.py": ((16734, 30, 190),),
-    "orchestrator.py": ((16932, 53, 184),),
-    "pipe.py": ((17124, 30, 113),),
+    "storage/artifact_cache.py": ((10099, 17, 68),),
+    "storage/pictures.py": ((10175, 19, 121),),
+    "storage/keeping.py": ((10304, 25, 78),),
+    "storage/session_archive.py": ((10392, 43, 204),),
+    "storage/spend_table.py": ((10604, 24, 88),),
+    "storage/spend_ledger.py": ((10700, 23, 183),),
+    "storage/budgets.py": ((10891, 18, 103),),
+    "storage/spend_report.py": ((11002, 27, 111),),
+    "storage/spending.py": ((11121, 20, 77),),
+    "storage/write_behind.py": ((11210, 25, 163),),
+    "storage/artifacts.py": ((11384, 47, 403),),
+    "storage/kept_thinking.py": ((11795, 15, 34),),
+    "requests/allow_list.py": ((11837, 10, 28),),
+    "requests/caching.py": ((11873, 15, 44),),
+    "requests/content_parts.py": ((11925, 10, 76),),
+    "requests/fallbacks.py": ((12009, 12, 13),),
+    "requests/identifiers.py": ((12030, 11, 46),),
+    "requests/modalities.py": ((12084, 12, 40),),
+    "requests/old_texts.py": ((12132, 11, 65),),
+    "requests/parameters.py": ((12205, 12, 59),),
+    "requests/plugins.py": ((12272, 13, 20),),
+    "requests/reasoning.py": ((12300, 13, 87),),
+    "requests/references.py": ((12395, 12, 30),),
+    "requests/replay.py": ((12433, 14, 122),),
+    "requests/chat_body.py": ((12563, 14, 143),),
+    "requests/history.py": ((12714, 13, 116),),
+    "requests/next_round.py": ((12838, 22, 82),),
+    "requests/recovery.py": ((12928, 16, 107),),
+    "requests/retention.py": ((13043, 13, 80),),
+    "requests/attachments.py": ((13131, 25, 231),),
+    "requests/routing_table.py": ((13370, 14, 38),),
+    "requests/routing.py": ((13416, 13, 39),),
+    "requests/tasks.py": ((13463, 11, 35),),
+    "requests/studio.py": ((13506, 15, 52),),
+    "requests/tools.py": ((13566, 13, 41),),
+    "requests/web_search.py": ((13615, 15, 62),),
+    "requests/normalise.py": ((13685, 29, 43),),
+    "streaming/collector.py": ((13736, 32, 266),),
+    "streaming/completion_notes.py": ((14010, 11, 41),),
+    "streaming/open_calls.py": ((14059, 10, 25),),
+    "streaming/renderer.py": ((14092, 9, 13),),
+    "streaming/citations.py": ((14113, 13, 57),),
+    "streaming/layout.py": ((14182, 18, 61),),
+    "streaming/output_items.py": ((14251, 19, 75),),
+    "streaming/server_tools.py": ((14334, 15, 46),),
+    "streaming/status.py": ((14388, 10, 47),),
+    "streaming/think_tags.py": ((14443, 20, 134),),
+    "streaming/thinking_status.py": ((14585, 11, 53),),
+    "streaming/usage.py": ((14646, 10, 92),),
+    "streaming/completion_chunks.py": ((14746, 31, 101),),
+    "streaming/completion_dict.py": ((14855, 38, 113),),
+    "streaming/response_events.py": ((14976, 48, 279),),
+    "streaming/transcript.py": ((15263, 30, 130),),
+    "tools/policy.py": ((15401, 13, 47),),
+    "tools/results.py": ((15456, 11, 116),),
+    "tools/schema.py": ((15583, 15, 298),),
+    "tools/arguments.py": ((15889, 13, 113),),
+    "tools/definitions.py": ((16010, 13, 76),),
+    "tools/executor.py": ((16094, 55, 194),),
+    "tools/toolbox.py": ((16296, 23, 130),),
+    "runtime.py": ((16434, 35, 197),),
+    "attempts.py": ((16639, 37, 85),),
+    "rounds.py": ((16732, 30, 190),),
+    "orchestrator.py": ((16930, 53, 184),),
+    "pipe.py": ((17122, 30, 113),),
 }

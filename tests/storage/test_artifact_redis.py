@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from open_webui_openrouter_pipe.core.json_codec import encode_json
 from open_webui_openrouter_pipe.host import redis
 from open_webui_openrouter_pipe.storage import artifacts, write_behind
+from open_webui_openrouter_pipe.storage.payload_codec import PayloadCodec
 from tests.services import WITH_REDIS, RedisServer
 from tests.storage.artifact_stores import (
     DETAILS,
@@ -126,6 +127,18 @@ async def test_the_table_serves_where_it_holds_nonsense(
             await redis_client.set(key, nonsense)
         assert await other.load(call(), [artifact_id]) == {artifact_id: DETAILS}
     assert "WARNING" not in caplog.text
+
+
+async def test_nobody_can_put_thoughts_in_there_without_the_passphrase(
+    engine: AsyncEngine, redis_client: Any
+) -> None:
+    async with open_store() as store, open_store() as other:
+        artifact_id = await kept(store, call())
+        (key,) = await redis_client.keys(KEYS)
+        identity = ("openrouter", "user-1", "chat-1", artifact_id)
+        forged = b64encode(PayloadCodec().seal(b'["forged"]', identity))
+        await redis_client.set(key, forged)
+        assert await other.load(call(), [artifact_id]) == {artifact_id: DETAILS}
 
 
 async def test_a_deleted_row_is_gone_there_too(engine: AsyncEngine, redis_client: Any) -> None:

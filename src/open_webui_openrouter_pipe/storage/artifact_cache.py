@@ -31,10 +31,8 @@ class ArtifactCache:
             return []
         keys = [_cache_key(home, each) for each in ids]
         texts = await self._redis.ask("reading", lambda client: client.mget(keys))
-        found = zip(ids, texts or [], strict=False)
-        return [
-            (each, payload) for each, text in found if is_encrypted(payload := payload_in(text))
-        ]
+        found = zip(ids, map(payload_in, texts or []), strict=False)
+        return [(each, payload) for each, payload in found if is_encrypted(payload)]
 
     async def keep_rows(self, rows: Iterable[Mapping[str, Any]]) -> bool:
         """Whether it has the payloads of these rows now."""

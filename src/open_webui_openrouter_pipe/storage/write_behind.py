@@ -86,7 +86,7 @@ class WriteBehind:
         """Rows of the stream for this worker to write: the last ones again until they are done."""
         if not self._taken and time.monotonic() >= self._rests_until:
             answer = await self._redis.ask(
-                "writing behind", lambda c: _take_entries(c, count), _TAKE_SECONDS
+                "taking rows", lambda client: _take_entries(client, count), _TAKE_SECONDS
             )
             self._taken = {each: _row_in(fields) for each, fields in _entries_in(answer or [])}
         return [row for row in self._taken.values() if row is not None]
@@ -104,7 +104,7 @@ class WriteBehind:
             pipeline.xack(_stream_key(), _STREAM_GROUP, *taken)
             pipeline.xdel(_stream_key(), *taken)
 
-        await self._redis.send("writing behind", drop)
+        await self._redis.send("taking rows", drop)
 
     def forget(self, artifact_id: str) -> None:
         """It stands in the table."""
@@ -119,7 +119,7 @@ class WriteBehind:
             self._rests_until = time.monotonic() + _STREAM_REST_SECONDS
 
     async def _is_too_long(self, rules: ArtifactRules) -> bool:
-        length = await self._redis.ask("writing behind", lambda c: c.xlen(_stream_key())) or 0
+        length = await self._redis.ask("taking rows", lambda c: c.xlen(_stream_key())) or 0
         was_long, self._is_long = self._is_long, length >= rules.most_pending
         if self._is_long and not was_long:
             LOG.warning("redis: %d rows wait in it, new ones pass it by", length)
