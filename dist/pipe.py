@@ -16,198 +16,200 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    304  ids.py                        Identifiers of our own making.
-#    351  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    428  errors.py                     Every cause of failure a person can act on, each with its words.
+#    309  ids.py                        Identifiers of our own making.
+#    356  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    433  errors.py                     Every cause of failure a person can act on, each with its words.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#    637  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#    838  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
-#    939  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
+#    642  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#    848  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
+#    949  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#   1104  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#   1160  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#   1197  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#   1236  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#   1275  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
-#   1347  money.py                      Amounts of money: in words, and exact.
-#   1370  process.py                    What every copy of the pipe in one process shares.
-#   1391  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#   1572  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1630  retry.py                      Whether a failed request may be sent again, and when.
-#   1671  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1765  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
-#   1818  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1850  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1914  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1987  archive_valves.py             The valves of the session archives, and the value object they become.
-#   2060  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   2181  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   2325  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   2404  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   2499  personal_valves.py            What each user can set for themselves.
-#   2615  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2694  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2789  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2884  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
-#   2968  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   3407  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   3476  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   3589  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3773  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1114  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#   1170  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#   1207  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#   1246  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#   1285  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#   1357  money.py                      Amounts of money: in words, and exact.
+#   1380  process.py                    What every copy of the pipe in one process shares.
+#   1401  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#   1582  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1640  retry.py                      Whether a failed request may be sent again, and when.
+#   1681  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1775  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1828  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1860  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1924  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1997  archive_valves.py             The valves of the session archives, and the value object they become.
+#   2070  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   2191  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   2335  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   2414  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   2509  personal_valves.py            What each user can set for themselves.
+#   2625  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2704  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2842  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2937  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
+#   3021  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   3460  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   3529  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   3642  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3826  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3920  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   4008  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   4054  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   4250  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   4574  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   4597  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   4655  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   4808  gateway/parsed_files.py       What OpenRouter has read out of documents: it goes back with the next turn, or is paid again.
-#   4852  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4918  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4957  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   5021  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   5051  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   5129  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   5156  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   5224  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   5462  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   5672  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   5856  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   6040  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   6186  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   6318  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   6342  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
-#   6382  gateway/responses.py          `POST /responses`: a request body in, Events out.
-#   6402  gateway/videos.py             `POST /videos`: a job, asked after until its video can be fetched.
+#   3973  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   4061  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   4107  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   4303  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   4627  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   4650  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   4708  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4861  gateway/parsed_files.py       What OpenRouter has read out of documents: it goes back with the next turn, or is paid again.
+#   4905  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4971  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   5010  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   5074  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   5104  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   5182  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   5209  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   5277  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   5515  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   5725  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5909  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   6093  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   6239  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   6371  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   6395  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   6435  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   6455  gateway/videos.py             `POST /videos`: a job, asked after until its video can be fetched.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   6528  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   6593  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   6693  data_folder.py                The folder in which Open WebUI keeps its data.
-#   6708  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   6792  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6836  events.py                     What the page is told beside the stream of the answer.
-#   6863  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   6971  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   7069  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   7102  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   7117  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   7150  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   7168  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   7211  users.py                      The person who asks, and what they have set for themselves.
-#   7314  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7386  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7495  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   7636  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7888  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6581  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   6646  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   6746  data_folder.py                The folder in which Open WebUI keeps its data.
+#   6761  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   6845  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6889  events.py                     What the page is told beside the stream of the answer.
+#   6916  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   7024  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   7122  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   7155  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   7170  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   7203  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   7294  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   7332  users.py                      The person who asks, and what they have set for themselves.
+#   7435  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7507  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7616  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   7757  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   8009  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7926  sources.py                    The text of each companion filter, by the name of its file.
+#   8047  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   8473  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   8586  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8637  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8751  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8906  icons.py                      The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
-#   8958  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   9033  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   9074  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   9193  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   9430  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   9612  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9839  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9913  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   8594  catalog_shelf.py              The last good catalog: a restart lists it without network, and workers share one.
+#   8742  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8793  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8907  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   9062  icons.py                      The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
+#   9114  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   9189  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   9230  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   9349  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   9586  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   9768  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9995  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#  10069  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#  10112  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#  10212  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#  10261  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#  10459  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#  10602  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#  10656  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10975  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  11017  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  11162  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  11250  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  11466  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  11572  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  11795  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11912  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  12032  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
-#  12117  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
-#  12200  video_watch.py                A video job in the hands of one worker: held while it is followed, counted once at its end.
+#  10268  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#  10379  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#  10428  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#  10626  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#  10769  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#  10823  artifact_cache.py             Artifacts in Redis for a while, encrypted as they stand in the table; the others stay out.
+#  10902  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  11047  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  11135  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  11351  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  11457  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  11680  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11797  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11917  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#  12002  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
+#  12085  video_watch.py                A video job in the hands of one worker: held while it is followed, counted once at its end.
+#  12187  write_behind.py               Rows that Redis holds on their way to the table: no answer waits for the database.
+#  12362  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  12780  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  12302  allow_list.py                 Only what the API knows goes out.
-#  12338  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  12390  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  12474  fallbacks.py                  Further models, for when the first one fails.
-#  12495  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  12549  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  12597  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  12670  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  12737  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
-#  12791  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  12819  reasoning.py                  How hard the model thinks, and what is told of it.
-#  12914  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12952  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  13084  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  13238  history.py                    Chat messages become input items.
-#  13364  next_round.py                 The request of another round: the one before, and what came of it.
-#  13455  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  13570  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  13658  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  13971  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  14017  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  14064  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  14107  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
-#  14188  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  14237  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  14307  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  12822  allow_list.py                 Only what the API knows goes out.
+#  12858  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  12910  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  12994  fallbacks.py                  Further models, for when the first one fails.
+#  13015  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  13069  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  13117  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  13190  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  13257  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
+#  13311  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  13339  reasoning.py                  How hard the model thinks, and what is told of it.
+#  13434  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  13472  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  13604  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  13758  history.py                    Chat messages become input items.
+#  13884  next_round.py                 The request of another round: the one before, and what came of it.
+#  13975  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  14090  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  14178  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  14491  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  14537  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  14584  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  14627  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
+#  14708  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  14757  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  14827  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  14359  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  14633  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  14687  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  14720  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  14741  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  14806  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  14879  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  14975  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  15029  status.py                     The status line of an answer: few words, all of them true.
-#  15084  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  15226  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  15287  usage.py                      What an answer took and cost, under the names its reader knows.
-#  15387  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  15496  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  15617  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  15904  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  14879  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  15153  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  15207  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  15240  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  15261  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  15326  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  15399  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  15495  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  15549  status.py                     The status line of an answer: few words, all of them true.
+#  15604  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  15746  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  15807  usage.py                      What an answer took and cost, under the names its reader knows.
+#  15907  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  16016  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  16137  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  16424  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  16042  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  16097  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  16221  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  16530  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  16651  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  16735  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  16937  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  16562  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  16617  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  16741  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  17050  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  17171  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  17255  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  17457  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  17075  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  17595  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  17298  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  17820  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  17396  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
+#  17918  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
 #
-#  17471  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  17993  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  17671  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  18193  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  17881  pipe.py                       The entrance: what Open WebUI calls.
+#  18403  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -240,7 +242,8 @@ import time
 import traceback
 import uuid
 import zlib
-from collections import Counter, deque, OrderedDict
+from base64 import b64decode, b64encode
+from collections import Counter, defaultdict, deque, OrderedDict
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -256,9 +259,11 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import (
+    AbstractAsyncContextManager,
     AbstractContextManager,
     aclosing,
     asynccontextmanager,
+    AsyncExitStack,
     contextmanager,
     ExitStack,
     nullcontext,
@@ -746,6 +751,11 @@ class PayloadCodec:
         return body
 
 
+def is_encrypted(payload: bytes) -> bool:
+    """Whether a payload can be read by those alone who have its key."""
+    return payload[1:_FIRST_BYTES] >= bytes((_IS_ENCRYPTED,))
+
+
 def read_label(payload: bytes) -> PayloadLabel:
     """What the payload's head says; raises `SealedPayloadError` where there is no such head."""
     if len(payload) < _DIGEST_AT.stop:
@@ -1074,7 +1084,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import core_schema, CoreSchema
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import (
     BigInteger,
     case,
@@ -1094,7 +1104,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
@@ -2752,6 +2762,39 @@ class StorageValves(BaseModel):
         title="Artifacts: clean-up (hours)",
         description="How often the old ones, and those of deleted chats, are looked for.",
     )
+    ENABLE_REDIS_CACHE: Switch = Field(
+        default=True,
+        title="Artifacts: cache in Redis",
+        description=(
+            "Whether encrypted ones are also kept for a while in the Redis that Open WebUI is "
+            "configured with."
+        ),
+    )
+    REDIS_CACHE_TTL_SECONDS: Annotated[int, whole_number(60, 3_600, 600)] = Field(
+        default=600,
+        title="Artifacts: kept in Redis (seconds)",
+        description="How long one stays in that cache.",
+    )
+    REDIS_WRITE_BEHIND: Switch = Field(
+        default=False,
+        title="Artifacts: written behind",
+        description=(
+            "Whether an answer's end waits for that Redis alone, which holds the encrypted rows "
+            "until they stand in the database. Needs the cache."
+        ),
+    )
+    REDIS_PENDING_WARN_THRESHOLD: Annotated[int, whole_number(1, 10_000, 100)] = Field(
+        default=100,
+        title="Artifacts: most rows in Redis",
+        description=(
+            "When so many wait for the database the log says so, and new ones go there directly."
+        ),
+    )
+    REDIS_FLUSH_FAILURE_LIMIT: Annotated[int, whole_number(1, 50, 5)] = Field(
+        default=5,
+        title="Artifacts: failures of rows from Redis",
+        description=("After how many in a row nothing is written behind for five minutes."),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -2770,6 +2813,12 @@ class ArtifactRules:
     cleanup_days: int = 90
     cleanup_interval: float = 3_600.0
     """Seconds."""
+    cache_seconds: int = 0
+    """How long Redis keeps them; 0 for not at all."""
+    write_behind: bool = False
+    most_pending: int = 100
+    """Rows in Redis."""
+    most_flush_failures: int = 5
 
 
 def read_artifact_rules(valves: StorageValves) -> ArtifactRules:
@@ -2783,6 +2832,10 @@ def read_artifact_rules(valves: StorageValves) -> ArtifactRules:
         batch_size=valves.DB_BATCH_SIZE,
         cleanup_days=valves.ARTIFACT_CLEANUP_DAYS,
         cleanup_interval=max(0.5, min(24.0, valves.ARTIFACT_CLEANUP_INTERVAL_HOURS)) * 3_600.0,
+        cache_seconds=valves.REDIS_CACHE_TTL_SECONDS if valves.ENABLE_REDIS_CACHE else 0,
+        write_behind=valves.ENABLE_REDIS_CACHE and valves.REDIS_WRITE_BEHIND,
+        most_pending=valves.REDIS_PENDING_WARN_THRESHOLD,
+        most_flush_failures=valves.REDIS_FLUSH_FAILURE_LIMIT,
     )
 
 
@@ -7153,10 +7206,17 @@ class SourceNumbers:
 # Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
 ################################
 
+_REDIS_PATIENCE_SECONDS = 0.5
+_REDIS_REST_SECONDS = 10.0
+"""After a failure nobody waits for it so long."""
+
+RedisAnswer = TypeVar("RedisAnswer")
+
+
 def find_redis() -> Any:
     """The asyncio client that Open WebUI's own configuration makes; `None` without one.
 
-    It is shared with Open WebUI, which closes it.
+    It is shared with Open WebUI, which closes it; what it reads is decoded as text.
     """
     try:
         from open_webui.utils.redis import get_redis_client  # pyright: ignore[reportMissingImports]
@@ -7165,11 +7225,79 @@ def find_redis() -> Any:
     return get_redis_client(async_mode=True)
 
 
+def redis_key(*parts: str) -> str:
+    """A key of ours beside Open WebUI's; one part in braces chooses the node of a cluster."""
+    try:
+        from open_webui.env import REDIS_KEY_PREFIX  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        REDIS_KEY_PREFIX = "open-webui"
+    return ":".join((REDIS_KEY_PREFIX, "or_pipe", *parts))
+
+
+class SharedRedis:
+    """Open WebUI's Redis for those who can do without: nothing raises, and nobody waits for long.
+
+    Each use of it fails, rests and recovers for itself; the first failure is told, then the end of
+    the last one.
+    """
+
+    def __init__(self) -> None:
+        self._rests_until: defaultdict[str, float] = defaultdict(float)
+        self._failing: set[str] = set()
+
+    def may_be_asked(self, use: str) -> bool:
+        """Whether there is one that does not rest from a failure of this use."""
+        return find_redis() is not None and time.monotonic() >= self._rests_until[use]
+
+    async def ask(
+        self,
+        use: str,
+        work: Callable[[Any], Awaitable[RedisAnswer]],
+        patience: float = _REDIS_PATIENCE_SECONDS,
+    ) -> RedisAnswer | None:
+        """What the work with the client gives; `None` where there is no Redis that does it."""
+        if not self.may_be_asked(use):
+            return None
+        try:
+            async with asyncio.timeout(patience):
+                answer = await work(find_redis())
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is a way without Redis
+            self._rests_until[use] = time.monotonic() + _REDIS_REST_SECONDS
+            if not self._failing:
+                LOG.warning("redis: %s fails, the pipe does without: %s", use, _redis_fault(error))
+            self._failing.add(use)
+            return None
+        if use in self._failing:
+            self._failing.remove(use)
+            if not self._failing:
+                LOG.info("redis: it works again")
+        return answer
+
+    async def send(self, use: str, fill: Callable[[Any], object]) -> bool:
+        """Whether the commands that `fill` puts into a pipeline are carried out."""
+
+        async def work(client: Any) -> bool:
+            pipeline = client.pipeline(transaction=False)
+            fill(pipeline)
+            await pipeline.execute()
+            return True
+
+        return bool(await self.ask(use, work))
+
+
+def _redis_fault(error: Exception) -> str:
+    """What went wrong, without the command that redis-py puts before it: that holds payloads."""
+    text = str(error).rpartition("caused error: ")[2]
+    return f"{type(error).__name__}: {text[:200]}"
+
+
 ################################
 # host/single_worker.py
 #
 # One worker at a time, where Open WebUI runs several: they have its Redis in common.
 ################################
+
+_LOCK_PATIENCE_SECONDS = 2.0
 
 # A job that took too long has lost its lock, and another worker may hold it.
 _DELETE_OWN = "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) end"
@@ -7181,13 +7309,13 @@ async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
 
     Without a Redis, or with one that does not answer, every worker may.
     """
-    client, key = _shared_redis(job)
-    token = token_hex(16)
+    client, key, token = find_redis(), redis_key("job", job), token_hex(16)
     if client is None:
         yield True
         return
     try:
-        is_ours = bool(await client.set(key, token, nx=True, ex=seconds))
+        async with asyncio.timeout(_LOCK_PATIENCE_SECONDS):
+            is_ours = bool(await client.set(key, token, nx=True, ex=seconds))
     except (RedisError, OSError) as error:
         LOG.debug("redis: %s is not locked: %s", job, error)
         yield True
@@ -7197,15 +7325,8 @@ async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
     finally:
         if is_ours:
             with suppress(RedisError, OSError):
-                await client.eval(_DELETE_OWN, 1, key, token)
-
-
-def _shared_redis(job: str) -> tuple[Any, str]:
-    try:
-        from open_webui.env import REDIS_KEY_PREFIX  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return None, ""
-    return find_redis(), f"{REDIS_KEY_PREFIX}:or_pipe:job:{job}"
+                async with asyncio.timeout(_LOCK_PATIENCE_SECONDS):
+                    await client.eval(_DELETE_OWN, 1, key, token)
 
 
 ################################
@@ -8473,36 +8594,51 @@ def entries(text: str) -> list[str]:
 ################################
 # models/catalog_shelf.py
 #
-# The last good catalog on disk: a restart lists it without network, and workers share one.
+# The last good catalog: a restart lists it without network, and workers share one.
+#
+# It lies on disk, and in Open WebUI's Redis where there is one: servers have no disk in common.
 ################################
 
 _TURN_LOOK_SECONDS = 0.25
 # Longer than fetching can take: a worker that died in its turn is not waited for any longer.
 _LONGEST_TURN_SECONDS = 90.0
+_CATALOG_PATIENCE_SECONDS = 5.0
+_CATALOG_LIFE_SECONDS = 7 * 24 * 3_600
 
 
 class CatalogShelf:
     """Where one installed copy keeps the catalog of its account; without a path, nowhere."""
 
-    def __init__(self, path: Path | None = None, account: str = "") -> None:
+    def __init__(
+        self, path: Path | None = None, account: str = "", redis: SharedRedis | None = None
+    ) -> None:
         self._path = path
         self._account = account
+        self._name = f"catalog:{path.stem}:{account}" if path is not None else ""
+        self._redis = redis or SharedRedis()
         self._turn_file = path.with_suffix(".turn") if path is not None else None
         self._has_turn = False
         self._is_failing = False
 
     async def read(self) -> CatalogCopy | None:
-        """What is kept; `None` for nothing, for half a file and for another account's."""
+        """The newest that is kept; `None` for nothing, half of one and another account's."""
         if self._path is None:
             return None
-        return await asyncio.to_thread(_read_kept, self._path, self._account)
+        key, patience = redis_key(self._name), _CATALOG_PATIENCE_SECONDS
+        shared = await self._redis.ask("the catalog", lambda client: client.get(key), patience)
+        return await asyncio.to_thread(_read_newest, self._path, shared, self._account)
 
     async def keep(self, catalog: CatalogCopy) -> None:
         """Put a new one in the place of the old; a disk that takes none is told of once."""
         if self._path is None:
             return
+        kept = await asyncio.to_thread(_as_kept, self._account, catalog)
+        key, life = redis_key(self._name), _CATALOG_LIFE_SECONDS
+        await self._redis.ask(
+            "the catalog", lambda c: c.set(key, kept, ex=life), _CATALOG_PATIENCE_SECONDS
+        )
         try:
-            await asyncio.to_thread(_write_kept, self._path, self._account, catalog)
+            await asyncio.to_thread(_write_kept, self._path, kept)
             self._is_failing = False
         except OSError as error:
             level = logging.DEBUG if self._is_failing else logging.WARNING
@@ -8512,14 +8648,23 @@ class CatalogShelf:
     @asynccontextmanager
     async def turn(self) -> AsyncGenerator[None]:
         """One worker at a time: the others wait, and find what it has kept."""
-        try:
-            while not await asyncio.to_thread(self._take_turn):  # noqa: ASYNC110 - of other processes
+        async with AsyncExitStack() as turns:
+            while not await turns.enter_async_context(self._shared_turn()):  # noqa: ASYNC110
                 await asyncio.sleep(_TURN_LOOK_SECONDS)
-            yield
-        finally:
-            if self._has_turn and self._turn_file is not None:
-                self._has_turn = False
-                await asyncio.to_thread(_drop_kept_file, self._turn_file)
+            try:
+                while not await asyncio.to_thread(self._take_turn):  # noqa: ASYNC110 - of others
+                    await asyncio.sleep(_TURN_LOOK_SECONDS)
+                yield
+            finally:
+                if self._has_turn and self._turn_file is not None:
+                    self._has_turn = False
+                    await asyncio.to_thread(_drop_kept_file, self._turn_file)
+
+    def _shared_turn(self) -> AbstractAsyncContextManager[bool]:
+        """Among the servers that have a Redis in common."""
+        if self._path is None:
+            return nullcontext(True)
+        return only_worker(self._name, int(_LONGEST_TURN_SECONDS))
 
     def _take_turn(self) -> bool:
         file = self._turn_file
@@ -8539,11 +8684,18 @@ class CatalogShelf:
         return True
 
 
-def _read_kept(path: Path, account: str) -> CatalogCopy | None:
+def _read_newest(path: Path, shared: Any, account: str) -> CatalogCopy | None:
+    """Of what is on disk and in Redis: one may be out of reach while the other is written."""
+    copies = [_copy_in(shared, account)]
+    with suppress(OSError):
+        copies.append(_copy_in(path.read_bytes(), account, path.stat().st_mtime))
+    return min((each for each in copies if each is not None), key=lambda c: c.age, default=None)
+
+
+def _copy_in(data: Any, account: str, came_at: float = 0.0) -> CatalogCopy | None:
     try:
-        came_at = path.stat().st_mtime
-        kept = as_object(decode_json(path.read_bytes()))
-    except (OSError, ValueError):
+        kept = as_object(decode_json(data or b""))
+    except (TypeError, ValueError):
         return None
     rows, zdr_ids = objects_in(kept.get("rows")), kept.get("zdr_ids")
     if kept.get("account") != account or not rows:
@@ -8553,17 +8705,21 @@ def _read_kept(path: Path, account: str) -> CatalogCopy | None:
         rows=rows,
         etag=text_of(kept.get("etag")),
         zdr_ids=frozenset(map(text_of, cast("list[Any]", zdr_ids))) if has_ids else None,
-        age=time.time() - came_at,
+        age=time.time() - (came_at or number_of(kept.get("at")) or 0),
     )
 
 
-def _write_kept(path: Path, account: str, catalog: CatalogCopy) -> None:
+def _as_kept(account: str, catalog: CatalogCopy) -> bytes:
     zdr_ids = None if catalog.zdr_ids is None else sorted(catalog.zdr_ids)
-    kept = {"account": account, "etag": catalog.etag, "zdr_ids": zdr_ids, "rows": catalog.rows}
+    kept = {"account": account, "at": time.time(), "etag": catalog.etag, "zdr_ids": zdr_ids}
+    return encode_json({**kept, "rows": catalog.rows})
+
+
+def _write_kept(path: Path, kept: bytes) -> None:
     draft = path.with_suffix(f".{os.getpid()}.draft")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(encode_json(kept))
+        draft.write_bytes(kept)
         draft.replace(path)
     finally:
         _drop_kept_file(draft)
@@ -10155,17 +10311,26 @@ class ArtifactHome:
         return self.pipe_id, self.user_id, self.chat_id, artifact_id
 
 
+Places = list[tuple[ArtifactHome, str]]
+"""Artifacts, each by its home and id."""
+
+
 def home_of(context: RequestContext) -> ArtifactHome:
     """Where the artifacts of a call belong."""
     return ArtifactHome(context.function_id, context.user_id, context.chat_id)
 
 
+def home_of_row(row: Any) -> ArtifactHome:
+    """Where a row of the table, or one for it, belongs."""
+    return ArtifactHome(row["pipe_id"], row["user_id"], row["chat_id"])
+
+
 async def insert_artifacts(connection: Any, rows: Sequence[dict[str, Any]]) -> None:
     """Add the rows; those that are there already, from a writing in doubt, are left alone."""
-    ids = [row["id"] for row in rows]
-    known = select(ARTIFACTS.c.id).where(ARTIFACTS.c.id.in_(ids))
+    by_id = {row["id"]: row for row in rows}
+    known = select(ARTIFACTS.c.id).where(ARTIFACTS.c.id.in_(list(by_id)))
     there = set((await connection.execute(known)).scalars())
-    if missing := [row for row in rows if row["id"] not in there]:
+    if missing := [row for row in by_id.values() if row["id"] not in there]:
         await connection.execute(insert(ARTIFACTS), missing)
 
 
@@ -10188,25 +10353,27 @@ async def note_use(connection: Any, ids: Iterable[str], now: float) -> None:
     await connection.execute(used.values(used_at=int(now)))
 
 
-async def purge_unused(connection: Any, pipe_id: str, before: float) -> bool:
-    """Delete some of a pipe's artifacts not used since then; whether there may be more."""
+async def purge_unused(connection: Any, pipe_id: str, before: float) -> Places:
+    """Delete some of a pipe's artifacts not used since then, and tell which."""
     unused = ARTIFACTS.c.pipe_id == pipe_id, ARTIFACTS.c.used_at < int(before)
     return await _purge_some(connection, *unused)
 
 
-async def purge_orphans(connection: Any, now: float) -> bool:
-    """Delete some artifacts whose chat is gone; whether there may be more."""
+async def purge_orphans(connection: Any, now: float) -> Places:
+    """Delete some artifacts whose chat is gone, and tell which."""
     has_chat = exists().where(_CHATS.c.id == ARTIFACTS.c.chat_id)
     old_enough = ARTIFACTS.c.created_at < int(now - _YOUNG_SECONDS)
     return await _purge_some(connection, old_enough, ~has_chat)
 
 
-async def _purge_some(connection: Any, *which: Any) -> bool:
-    some = select(ARTIFACTS.c.id).where(*which).limit(_PURGE_BATCH)
-    ids = list((await connection.execute(some)).scalars())
-    if ids:
-        await connection.execute(delete(ARTIFACTS).where(ARTIFACTS.c.id.in_(ids)))
-    return len(ids) == _PURGE_BATCH
+async def _purge_some(connection: Any, *which: Any) -> Places:
+    columns = ARTIFACTS.c.id, ARTIFACTS.c.pipe_id, ARTIFACTS.c.user_id, ARTIFACTS.c.chat_id
+    some = select(*columns).where(*which).limit(_PURGE_BATCH)
+    rows = (await connection.execute(some)).mappings().all()
+    if rows:
+        gone = ARTIFACTS.c.id.in_([row["id"] for row in rows])
+        await connection.execute(delete(ARTIFACTS).where(gone))
+    return [(home_of_row(row), row["id"]) for row in rows]
 
 
 ################################
@@ -10654,364 +10821,82 @@ def too_large(what: str) -> FileNotStoredError:
 
 
 ################################
-# storage/artifacts.py
+# storage/artifact_cache.py
 #
-# The artifact store: takes what later turns need at once, and writes it beside the answers.
+# Artifacts in Redis for a while, encrypted as they stand in the table; the others stay out.
 #
-# Nothing of it may cost an answer: while the database fails nothing new is taken (the chat then
-# carries it itself), what was taken waits in memory, and what cannot be loaded is done without.
+# No worker keeps a copy in its memory, so whoever deletes a row deletes it here for all of them and
+# has nobody to tell.
 ################################
 
-_MOST_WAITING_BYTES = 32 * 1024 * 1024
-_MOST_NAMED = 900
-"""Rows in one query: SQLite took no more than 999 values for long."""
-_WRITE_SECONDS = 30.0
-_LOAD_SECONDS = 3.0
-_BLIND_SECONDS = 10.0
-"""After a failure no turn waits for the database so long."""
-_SETTLE_SECONDS = 2.0
-_FIRST_PAUSE_SECONDS = 0.25
-_LONGEST_PAUSE_SECONDS = 30.0
-_LAST_TRIES = 5
-"""While the store closes, a second apart."""
-_USE_IS_NEWS_SECONDS = 24 * 3_600
-_SWEEP_LOCK_SECONDS = 600
-_BREATH_SECONDS = 0.05
-"""Between two small transactions of the clean-up, for the writers of chats."""
-_MOST_WARNED_CHATS = 1_000
+_LARGEST_SHARED = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class WaitingArtifact:
-    """One that is taken and not in the table yet."""
+class ArtifactCache:
+    """Payloads by their place; it may lack any of them, and loses all of them after `seconds`."""
 
-    id: str
-    home: ArtifactHome
-    message_id: str
-    kind: str
-    content: bytes
-    codec: PayloadCodec
-    created_at: float
-    written: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self, redis: SharedRedis) -> None:
+        self._redis = redis
+        self.seconds = 0
+        """How long it keeps one; 0 switches it off."""
 
-    def row(self) -> dict[str, Any]:
-        """The row for the table; sealing may take a while."""
-        payload = self.codec.seal(self.content, self.home.identity(self.id))
-        label = read_label(payload)
-        return {
-            "id": self.id,
-            "pipe_id": self.home.pipe_id,
-            "user_id": self.home.user_id,
-            "chat_id": self.home.chat_id,
-            "message_id": self.message_id,
-            "kind": self.kind,
-            "codec": str(label),
-            "key_id": label.key_id,
-            "payload": payload,
-            "created_at": int(self.created_at),
-            "used_at": int(self.created_at),
+    async def read(self, home: ArtifactHome, ids: Sequence[str]) -> list[tuple[str, bytes]]:
+        """Id and payload of those that it has; not all of them need open."""
+        if not self.seconds:
+            return []
+        keys = [_cache_key(home, each) for each in ids]
+        texts = await self._redis.ask("reading", lambda client: client.mget(keys))
+        found = zip(ids, map(payload_in, texts or []), strict=False)
+        return [(each, payload) for each, payload in found if is_encrypted(payload)]
+
+    async def keep_rows(self, rows: Iterable[Mapping[str, Any]]) -> bool:
+        """Whether it has the payloads of these rows now."""
+        return await self.keep((home_of_row(row), row["id"], row["payload"]) for row in rows)
+
+    async def keep(self, payloads: Iterable[tuple[ArtifactHome, str, bytes]]) -> bool:
+        """Whether it has those of these payloads that it may have now."""
+        shown = {
+            _cache_key(home, artifact_id): payload_text(payload)
+            for home, artifact_id, payload in payloads
+            if may_be_shared(payload)
         }
-
-
-class ArtifactStore:
-    """Keeps artifacts in a table beside Open WebUI's own; one task writes, another cleans up."""
-
-    def __init__(
-        self, table: OwnTable | None = None, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._table = table or OwnTable(ARTIFACTS)
-        self._clock = clock
-        self._rules = ArtifactRules()
-        self._pipe_id = ""
-        self._codec: PayloadCodec | None = None
-        self._waiting: dict[str, WaitingArtifact] = {}
-        self._waiting_bytes = 0
-        self._used: set[str] = set()
-        """Artifacts in the table whose use is to be noted there."""
-        self._failures = 0
-        self._blind_until = 0.0
-        self._reported: set[str] = set()
-        """What fails at present, and has been told."""
-        self._warned_chats: set[str] = set()
-        self._closing = asyncio.Event()
-        self._writer: asyncio.Task[None] | None = None
-        self._sweeper: asyncio.Task[None] | None = None
-
-    def attend(self, context: RequestContext) -> None:
-        """Clean up from now on, also where nothing new is kept."""
-        self._follow(context)
-
-    def keep(self, context: RequestContext, kind: str, content: Any) -> str:
-        """Take something for the context's chat and give its id; empty where that must keep it."""
-        rules = context.settings.artifacts
-        if not (rules.in_database and context.user_id and is_saved_chat(context.chat_id)):
-            return ""
-        if self._failures or not self._table.has_database:
-            return ""
-        self._follow(context)
-        written = encode_json(content)
-        if self._codec is None or self._waiting_bytes + len(written) > _MOST_WAITING_BYTES:
-            return ""
-        now = self._clock()
-        artifact = WaitingArtifact(
-            new_ulid(now),
-            home_of(context),
-            storable_text(context.message_id),
-            kind,
-            written,
-            self._codec,
-            now,
-        )
-        self._waiting[artifact.id] = artifact
-        self._waiting_bytes += len(written)
-        self._ensure_writer()
-        return artifact.id
-
-    async def settle(self, ids: Iterable[str]) -> None:
-        """Wait until they are in the table: in vain, and not for long, while the database fails."""
-        waiting = [self._waiting[each].written for each in ids if each in self._waiting]
-        if waiting and not self._failures:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_SETTLE_SECONDS):
-                    for written in waiting:
-                        await written.wait()
-
-    async def load(self, context: RequestContext, ids: Sequence[str]) -> dict[str, Any]:
-        """What was kept under these ids for the context's chat and user, as far as it opens."""
-        self._follow(context)
-        home = home_of(context)
-        # The ids come from the chat: one that the database refuses would blind all for a while.
-        wanted = [each for each in dict.fromkeys(ids) if each == storable_text(each)]
-        found: dict[str, Any] = {
-            each: decode_json(waiting.content)
-            for each in wanted
-            if (waiting := self._waiting.get(each)) is not None and waiting.home == home
-        }
-        problems: Counter[str] = Counter()
-        if missing := [each for each in wanted if each not in found]:
-            rows = await self._read(home, missing[-_MOST_NAMED:], problems)
-            if rows:
-                found |= await asyncio.to_thread(self._opened, home, rows, problems)
-            self._note_used(rows)
-        self._warn_of(home.chat_id, len(wanted) - len(found), problems)
-        return found
-
-    async def close(self) -> None:
-        """Write what waits, and end."""
-        self._closing.set()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        tasks = {task for task in (self._writer, self._sweeper) if task is not None}
-        if tasks:
-            await asyncio.wait(tasks)
-
-    async def sweep(self) -> None:
-        """Delete what was not used for long, and what belongs to deleted chats."""
-        now = self._clock()
-        unused_since = now - self._rules.cleanup_days * 24 * 3_600.0
-        async with only_worker("artifacts", _SWEEP_LOCK_SECONDS) as is_ours:
-            if not (is_ours and await self._table.exists()):
-                return
-            await self._purge(lambda c: purge_unused(c, self._pipe_id, unused_since))
-            await self._purge(lambda c: purge_orphans(c, now))
-
-    async def _purge(self, purge_some: Callable[[Any], Any]) -> None:
-        more = True
-        while more:
-            async with self._table.begin() as connection:
-                more = await purge_some(connection)
-            if more:
-                await asyncio.sleep(_BREATH_SECONDS)
-
-    def _follow(self, context: RequestContext) -> None:
-        """Work by the rules of the newest call."""
-        rules = context.settings.artifacts
-        self._pipe_id = context.function_id
-        if self._sweeper is None and self._table.has_database:
-            self._sweeper = asyncio.create_task(self._sweep_on())
-        if self._rules == rules and self._codec is not None:
-            return
-        self._rules, self._codec = rules, None
-        try:
-            key, old_keys = rules.key.reveal(), split_list(rules.old_keys.reveal())
-        except PipeError:
-            self._report("writing", "a passphrase is lost: WEBUI_SECRET_KEY has changed")
-            return
-        self._codec = PayloadCodec(
-            key, old_keys, compress_from=rules.compress_from, use_lz4=rules.use_lz4
-        )
-
-    def _ensure_writer(self) -> None:
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._write_on())
-
-    async def _write_on(self) -> None:
-        """Write batch after batch until nothing waits; after a failure again, a while later."""
-        try:
-            while self._waiting or self._used:
-                if await self._write_batch(self._rules.batch_size):
-                    continue
-                if self._closing.is_set() and self._failures >= _LAST_TRIES:
-                    break
-                await self._pause()
-        finally:  # cancelled, too: the server stops
-            if self._waiting and not await self._write_batch(len(self._waiting)):
-                LOG.warning("artifacts: %d could not be written and are lost", len(self._waiting))
-            self._writer = None
-
-    async def _write_batch(self, size: int) -> bool:
-        batch = list(islice(self._waiting.values(), size))
-        used = list(islice(self._used, _MOST_NAMED))
-        try:
-            async with asyncio.timeout(_WRITE_SECONDS):
-                rows = await asyncio.to_thread(lambda: [artifact.row() for artifact in batch])
-                async with self._table.begin() as connection:
-                    if rows:
-                        await insert_artifacts(connection, rows)
-                    if used:
-                        await note_use(connection, used, self._clock())
-        except Exception as error:  # noqa: BLE001 - a database that fails costs no answer anything
-            self._failures += 1
-            self._report("writing", describe_fault(error))
+        if not (self.seconds and shown):
             return False
-        for artifact in batch:
-            del self._waiting[artifact.id]
-            self._waiting_bytes -= len(artifact.content)
-            artifact.written.set()
-        self._used.difference_update(used)
-        self._failures = 0
-        self._report("writing", "")
-        return True
 
-    async def _pause(self) -> None:
-        if self._closing.is_set():
-            await asyncio.sleep(1.0)
-            return
-        doubled = 2 ** min(self._failures, 10)
-        seconds = min(_FIRST_PAUSE_SECONDS * doubled, _LONGEST_PAUSE_SECONDS)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), seconds)
+        def put(pipeline: Any) -> None:
+            for key, text in shown.items():
+                pipeline.set(key, text, ex=self.seconds)
 
-    async def _sweep_on(self) -> None:
-        share = random.uniform(0.05, 0.25)  # a server that restarts every day cleans up as well
-        while True:
-            await asyncio.sleep(self._rules.cleanup_interval * share)
-            share = random.uniform(0.75, 1.25)
-            try:
-                await self.sweep()
-            except Exception as error:  # noqa: BLE001 - it is tried again
-                LOG.warning("artifacts: the clean-up failed: %s", describe_fault(error))
+        return await self._redis.send("writing", put)
 
-    async def _read(
-        self, home: ArtifactHome, ids: Sequence[str], problems: Counter[str]
-    ) -> list[tuple[str, bytes, int]]:
-        if self._clock() < self._blind_until or not self._table.has_database:
-            return []
-        try:
-            async with asyncio.timeout(_LOAD_SECONDS), self._table.begin() as connection:
-                rows = await select_payloads(connection, home, ids)
-        except Exception as error:  # noqa: BLE001 - the turn goes on without
-            self._blind_until = self._clock() + _BLIND_SECONDS
-            self._report("loading", describe_fault(error))
-            return []
-        self._report("loading", "")
-        if len(rows) < len(ids):
-            problems["not kept for this chat and user"] = len(ids) - len(rows)
-        return rows
-
-    def _opened(
-        self, home: ArtifactHome, rows: Sequence[tuple[str, bytes, int]], problems: Counter[str]
-    ) -> dict[str, Any]:
-        opened: dict[str, Any] = {}
-        codec = self._codec  # another call may have other rules by now
-        for artifact_id, payload, _ in rows:
-            try:
-                if codec is None:
-                    raise SealedPayloadError("Its passphrase cannot be read.")
-                opened[artifact_id] = decode_json(codec.open(payload, home.identity(artifact_id)))
-            except SealedPayloadError as error:
-                problems[error.cause] += 1
-            except ValueError:
-                problems["It is not JSON."] += 1
-        return opened
-
-    def _note_used(self, rows: Sequence[tuple[str, bytes, int]]) -> None:
-        before = self._clock() - _USE_IS_NEWS_SECONDS
-        self._used.update(artifact_id for artifact_id, _, used_at in rows if used_at < before)
-        if self._used:
-            self._ensure_writer()
-
-    def _warn_of(self, chat_id: str, lost: int, problems: Counter[str]) -> None:
-        """Once for each chat: a copy of one has lost its thinking for good."""
-        if not problems or chat_id in self._warned_chats:
-            return
-        if len(self._warned_chats) >= _MOST_WARNED_CHATS:
-            self._warned_chats.clear()
-        self._warned_chats.add(chat_id)
-        reasons = "; ".join(
-            f"{count} \N{MULTIPLICATION SIGN} {reason}" for reason, count in problems.items()
-        )
-        LOG.warning("artifacts: the turn goes on without %d earlier thoughts: %s", lost, reasons)
-
-    def _report(self, what: str, fault: str) -> None:
-        """Say once that it fails, and once that it works again."""
-        if bool(fault) == (what in self._reported):
-            return
-        if fault:
-            self._reported.add(what)
-            LOG.warning("artifacts: %s fails, answers go on without: %s", what, fault)
-        else:
-            self._reported.discard(what)
-            LOG.info("artifacts: %s works again", what)
+    async def forget(self, places: Iterable[tuple[ArtifactHome, str]]) -> None:
+        """Drop these, which are deleted."""
+        keys = [_cache_key(home, each) for home, each in places]
+        if keys:
+            await self._redis.send("writing", lambda pipeline: [*map(pipeline.delete, keys)])
 
 
-def describe_fault(error: Exception) -> str:
-    """The first line of what went wrong, without the values that SQLAlchemy adds."""
-    cause = getattr(error, "orig", None) or error
-    first = next(iter(str(cause).splitlines()), "")
-    return f"{type(cause).__name__}: {first}" if first else type(cause).__name__
+def may_be_shared(payload: bytes) -> bool:
+    """Whether a payload may go into Redis: encrypted, and not too large for a short patience."""
+    return is_encrypted(payload) and len(payload) <= _LARGEST_SHARED
 
 
-################################
-# storage/kept_thinking.py
-#
-# Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-################################
-
-async def keep_thinking(
-    answer: AsyncGenerator[list[Event]], context: RequestContext, store: ArtifactStore
-) -> AsyncGenerator[list[Event]]:
-    """Pass the answer on with references; its end waits until what they stand for is written.
-
-    Open WebUI saves the message only after that end, so a saved reference leads somewhere.
-    """
-    kept: list[str] = []
-    async with aclosing(answer) as batches:
-        async for batch in batches:
-            referring = [_referring(event, context, store, kept) for event in batch]
-            if isinstance(referring[-1], ResponseFinished | ResponseFailed) and kept:
-                if referring[:-1]:
-                    yield referring[:-1]
-                await store.settle(kept)
-                referring = referring[-1:]
-            yield referring
+def payload_text(payload: bytes) -> str:
+    """A payload as text: Open WebUI's client decodes all that it reads."""
+    return b64encode(payload).decode()
 
 
-def _referring(
-    event: Event, context: RequestContext, store: ArtifactStore, kept: list[str]
-) -> Event:
-    """The event for the reader; the next round of this answer still needs the item as it is."""
-    match event:
-        case ItemFinished(_, ReasoningItem(details=details) as item) if details:
-            artifact_id = store.keep(context, "reasoning", details)
-            if not artifact_id:
-                return event
-            kept.append(artifact_id)
-            seals = sum(bool(detail.get("data") or detail.get("signature")) for detail in details)
-            reference = {"type": STORED_DETAIL, "id": artifact_id, "sealed": seals}
-            return replace(event, item=replace(item, details=[reference]))
-        case _:
-            return event
+def payload_in(text: Any) -> bytes:
+    """The payload in such a text; empty where it is none."""
+    try:
+        return b64decode(text, validate=True)
+    except (ValueError, TypeError):
+        return b""
+
+
+def _cache_key(home: ArtifactHome, artifact_id: str) -> str:
+    chat = f"{{{home.chat_id}}}"  # one node of a cluster has all of a chat
+    return redis_key("artifact", home.pipe_id, chat, home.user_id, artifact_id)
 
 
 ################################
@@ -12297,6 +12182,641 @@ def _taken_over() -> StreamInterruptedError:
         "This server was not heard of for a while, so another one finishes the video.",
         "It will appear in this chat.",
     )
+
+
+################################
+# storage/write_behind.py
+#
+# Rows that Redis holds on their way to the table: no answer waits for the database.
+#
+# They lie in a stream that all workers read as one consumer group, and are taken out of it after the
+# commit. A worker that dies leaves them to the others; a Redis that loses them leaves them to the
+# worker that has put them there. Only both at once lose a row; one written twice stands there once.
+################################
+
+_STREAM_GROUP = _STREAM_CONSUMER = "workers"
+"""One consumer for all: an entry goes to one of them, and who claims it only counts the time."""
+_ABANDONED_MS = 60_000
+"""Longer than a worker that lives takes to write what it has taken."""
+_OVERDUE_SECONDS = 2.0
+"""What the workers have not written until then is written by the one that took it in."""
+_TAKE_SECONDS = 2.0
+"""For a whole batch; no answer waits for it."""
+_STREAM_REST_SECONDS = 300.0
+
+ArtifactRow = dict[str, Any]
+
+
+class WriteBehind:
+    """The stream, as one worker uses it."""
+
+    def __init__(self, redis: SharedRedis, cache: ArtifactCache) -> None:
+        self._redis = redis
+        self._cache = cache
+        self._handed: dict[str, float] = {}
+        """When Redis took an artifact of this worker's that may not be in the table yet."""
+        self._taken: dict[str, ArtifactRow | None] = {}
+        """Entries of the stream by their id; `None` for what is no row."""
+        self._failures = 0
+        self._rests_until = 0.0
+        self._is_long = False
+
+    def holds(self, artifact_id: str) -> bool:
+        """Whether the workers may be expected to write it from the stream."""
+        handed_at = self._handed.get(artifact_id)
+        return handed_at is not None and time.monotonic() < handed_at + _OVERDUE_SECONDS
+
+    def is_open(self, rules: ArtifactRules) -> bool:
+        """Whether a row may be handed over now."""
+        is_wanted = rules.write_behind and time.monotonic() >= self._rests_until
+        return is_wanted and all(map(self._redis.may_be_asked, ("writing", "writing behind")))
+
+    async def hand_over(self, rows: Sequence[ArtifactRow], rules: ArtifactRules) -> bool:
+        """Whether Redis has them all now, to be read and to be written; else they are written here.
+
+        They can be read first: whoever sees one in the table may find it in the cache or not.
+        """
+        fit = all(may_be_shared(row["payload"]) for row in rows)
+        if not (fit and await self._cache.keep_rows(rows)):
+            return False
+        entries = [{**row, "payload": payload_text(row["payload"])} for row in rows]
+        texts = [encode_json(entry).decode() for entry in entries]
+
+        def add(pipeline: Any) -> None:
+            for text in texts:
+                pipeline.xadd(_stream_key(), {"row": text})
+
+        now, ids = time.monotonic(), [row["id"] for row in rows]
+        self._handed.update(dict.fromkeys(ids, now))  # it may come back before Redis has answered
+        if await self._is_too_long(rules) or not await self._redis.send("writing behind", add):
+            for each in ids:
+                self.forget(each)
+            return False
+        return True
+
+    async def take(self, count: int) -> list[ArtifactRow]:
+        """Rows of the stream for this worker to write: the last ones again until they are done."""
+        if not self._taken and time.monotonic() >= self._rests_until:
+            answer = await self._redis.ask(
+                "taking rows", lambda client: _take_entries(client, count), _TAKE_SECONDS
+            )
+            self._taken = {each: _row_in(fields) for each, fields in _entries_in(answer or [])}
+        return [row for row in self._taken.values() if row is not None]
+
+    async def acknowledge(self) -> None:
+        """What was taken stands in the table."""
+        self._failures = 0
+        taken, self._taken = self._taken, {}
+        if not taken:
+            return
+        if strange := [each for each, row in taken.items() if row is None]:
+            LOG.warning("redis: %d entries are not rows of artifacts and are dropped", len(strange))
+
+        def drop(pipeline: Any) -> None:
+            pipeline.xack(_stream_key(), _STREAM_GROUP, *taken)
+            pipeline.xdel(_stream_key(), *taken)
+
+        await self._redis.send("taking rows", drop)
+
+    def forget(self, artifact_id: str) -> None:
+        """It stands in the table."""
+        self._handed.pop(artifact_id, None)
+
+    def note_failure(self, limit: int) -> None:
+        """After so many in a row what was taken is left to later, and new rows pass Redis by."""
+        self._failures += bool(self._taken)
+        if self._failures >= limit:
+            LOG.warning("redis: rows taken from it could not be written, new ones pass it by")
+            self._taken, self._failures = {}, 0
+            self._rests_until = time.monotonic() + _STREAM_REST_SECONDS
+
+    async def _is_too_long(self, rules: ArtifactRules) -> bool:
+        length = await self._redis.ask("taking rows", lambda c: c.xlen(_stream_key())) or 0
+        was_long, self._is_long = self._is_long, length >= rules.most_pending
+        if self._is_long and not was_long:
+            LOG.warning("redis: %d rows wait in it, new ones pass it by", length)
+        return self._is_long
+
+
+def _stream_key() -> str:
+    return redis_key("artifacts", "v1")
+
+
+async def _take_entries(client: Any, count: int) -> Any:
+    if not await client.xlen(_stream_key()):
+        return []
+    try:
+        return await _claim_and_read(client, count)
+    except ResponseError as error:
+        if "NOGROUP" not in str(error):
+            raise
+    with suppress(ResponseError):  # another worker has just made it
+        await client.xgroup_create(_stream_key(), _STREAM_GROUP, id="0")
+    return await _claim_and_read(client, count)
+
+
+async def _claim_and_read(client: Any, count: int) -> Any:
+    pipeline = client.pipeline(transaction=False)
+    pipeline.xautoclaim(_stream_key(), _STREAM_GROUP, _STREAM_CONSUMER, _ABANDONED_MS, "0-0", count)
+    pipeline.xreadgroup(_STREAM_GROUP, _STREAM_CONSUMER, {_stream_key(): ">"}, count)
+    return await pipeline.execute()
+
+
+def _entries_in(answer: Any) -> Generator[tuple[str, Any]]:
+    """The entries of an answer: how deep they lie depends on the protocol that is spoken."""
+    parts = cast("dict[Any, Any]", answer).values() if isinstance(answer, dict) else answer
+    for part in parts:
+        match part:
+            case (str() as entry_id, dict() as fields) if isinstance(part, tuple):
+                yield entry_id, fields
+            case list() | dict():
+                yield from _entries_in(part)
+            case _:
+                pass
+
+
+def _row_in(fields: Mapping[str, Any]) -> ArtifactRow | None:
+    """The row of an entry, if the table takes it: one that it refuses would hold up the others."""
+    try:
+        row = decode_json(fields["row"])
+        row["payload"] = payload_in(row["payload"])
+    except (LookupError, TypeError, ValueError):
+        return None
+    columns = ARTIFACTS.columns
+    is_whole = may_be_shared(row["payload"]) and row.keys() == set(columns.keys())
+    fits = is_whole and all(_column_takes(row[each.name], each) for each in columns)
+    return row if fits else None
+
+
+def _column_takes(value: Any, column: Any) -> bool:
+    match value:
+        case str():
+            length = getattr(column.type, "length", None) or 0
+            return value == storable_text(value) and len(value) <= length
+        case int():
+            return column.type.python_type is int
+        case _:
+            return isinstance(value, column.type.python_type)
+
+
+################################
+# storage/artifacts.py
+#
+# The artifact store: takes what later turns need at once, and writes it beside the answers.
+#
+# Nothing of it may cost an answer: while the database fails nothing new is taken (the chat then
+# carries it itself), what was taken waits in memory, and what cannot be loaded is done without.
+################################
+
+_MOST_WAITING_BYTES = 32 * 1024 * 1024
+_MOST_NAMED = 900
+"""Rows in one query: SQLite took no more than 999 values for long."""
+_WRITE_SECONDS = 30.0
+_LOAD_SECONDS = 3.0
+_BLIND_SECONDS = 10.0
+"""After a failure no turn waits for the database so long."""
+_SETTLE_SECONDS = 2.0
+_FIRST_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 30.0
+_LAST_TRIES = 5
+"""While the store closes, a second apart."""
+_USE_IS_NEWS_SECONDS = 24 * 3_600
+_SWEEP_LOCK_SECONDS = 600
+_NEWS_SECONDS = 0.25
+"""Between two looks at rows that other workers are to write."""
+_STRAY_SECONDS = 30.0
+"""Between two looks for rows that a worker has left in Redis."""
+_BREATH_SECONDS = 0.05
+"""Between two small transactions of the clean-up, for the writers of chats."""
+_MOST_WARNED_CHATS = 1_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WaitingArtifact:
+    """One that is taken and not in the table yet."""
+
+    id: str
+    home: ArtifactHome
+    message_id: str
+    kind: str
+    content: bytes
+    codec: PayloadCodec
+    created_at: float
+    written: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def row(self) -> dict[str, Any]:
+        """The row for the table; sealing may take a while."""
+        payload = self.codec.seal(self.content, self.home.identity(self.id))
+        label = read_label(payload)
+        return {
+            "id": self.id,
+            "pipe_id": self.home.pipe_id,
+            "user_id": self.home.user_id,
+            "chat_id": self.home.chat_id,
+            "message_id": self.message_id,
+            "kind": self.kind,
+            "codec": str(label),
+            "key_id": label.key_id,
+            "payload": payload,
+            "created_at": int(self.created_at),
+            "used_at": int(self.created_at),
+        }
+
+
+class ArtifactStore:
+    """Keeps artifacts in a table beside Open WebUI's own; one task writes, another cleans up."""
+
+    def __init__(
+        self,
+        table: OwnTable | None = None,
+        clock: Callable[[], float] = time.time,
+        redis: SharedRedis | None = None,
+    ) -> None:
+        self._table = table or OwnTable(ARTIFACTS)
+        self._clock = clock
+        redis = redis or SharedRedis()
+        self._cache = ArtifactCache(redis)
+        self._behind = WriteBehind(redis, self._cache)
+        self._may_stray = False
+        """Whether there may be rows in Redis to be written."""
+        self._rules = ArtifactRules()
+        self._pipe_id = ""
+        self._codec: PayloadCodec | None = None
+        self._waiting: dict[str, WaitingArtifact] = {}
+        self._waiting_bytes = 0
+        self._offered: dict[str, WaitingArtifact] = {}
+        """Of these, what Redis is about to be given."""
+        self._used: set[str] = set()
+        """Artifacts in the table whose use is to be noted there."""
+        self._failures = 0
+        self._blind_until = 0.0
+        self._reported: set[str] = set()
+        """What fails at present, and has been told."""
+        self._warned_chats: set[str] = set()
+        self._closing = asyncio.Event()
+        self._news = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        self._finder: asyncio.Task[None] | None = None
+        self._hander: asyncio.Task[None] | None = None
+
+    def attend(self, context: RequestContext) -> None:
+        """Clean up from now on, also where nothing new is kept."""
+        self._follow(context)
+
+    def keep(self, context: RequestContext, kind: str, content: Any) -> str:
+        """Take something for the context's chat and give its id; empty where that must keep it."""
+        rules = context.settings.artifacts
+        if not (rules.in_database and context.user_id and is_saved_chat(context.chat_id)):
+            return ""
+        if self._failures or not self._table.has_database:
+            return ""
+        self._follow(context)
+        written = encode_json(content)
+        if self._codec is None or self._waiting_bytes + len(written) > _MOST_WAITING_BYTES:
+            return ""
+        now = self._clock()
+        artifact = WaitingArtifact(
+            new_ulid(now),
+            home_of(context),
+            storable_text(context.message_id),
+            kind,
+            written,
+            self._codec,
+            now,
+        )
+        self._waiting[artifact.id] = artifact
+        self._waiting_bytes += len(written)
+        if self._behind.is_open(rules):
+            self._offered[artifact.id] = artifact
+            self._hander = self._hander or asyncio.create_task(self._hand_over_on())
+        self._news.set()
+        self._ensure_writer()
+        return artifact.id
+
+    async def settle(self, ids: Iterable[str]) -> None:
+        """Wait until every worker finds them; not for long, in vain, while the database fails."""
+        waiting = [self._waiting[each].written for each in ids if each in self._waiting]
+        if waiting and not self._failures:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SETTLE_SECONDS):
+                    for written in waiting:
+                        await written.wait()
+
+    async def load(self, context: RequestContext, ids: Sequence[str]) -> dict[str, Any]:
+        """What was kept under these ids for the context's chat and user, as far as it opens."""
+        self._follow(context)
+        home = home_of(context)
+        # The ids come from the chat: one that the database refuses would blind all for a while.
+        wanted = [each for each in dict.fromkeys(ids) if each == storable_text(each)]
+        found: dict[str, Any] = {
+            each: decode_json(waiting.content)
+            for each in wanted
+            if (waiting := self._waiting.get(each)) is not None and waiting.home == home
+        }
+        problems: Counter[str] = Counter()
+        if missing := [each for each in wanted if each not in found]:
+            found |= await self._cached(home, missing[-_MOST_NAMED:])
+        if missing := [each for each in missing if each not in found]:
+            rows = await self._read(home, missing[-_MOST_NAMED:], problems)
+            if rows:
+                opened = await asyncio.to_thread(self._opened, home, rows, problems)
+                await self._cache.keep((home, *row[:2]) for row in rows if row[0] in opened)
+                found |= opened
+            self._note_used(rows)
+        self._warn_of(home.chat_id, len(wanted) - len(found), problems)
+        return found
+
+    async def close(self) -> None:
+        """Write what waits, and end."""
+        self._closing.set()
+        self._news.set()
+        others = [each for each in (self._sweeper, self._finder, self._hander) if each is not None]
+        for task in others:
+            task.cancel()
+        if self._writer is not None:
+            others.append(self._writer)
+        if others:
+            await asyncio.wait(others)
+
+    async def sweep(self) -> None:
+        """Delete what was not used for long, and what belongs to deleted chats."""
+        now = self._clock()
+        unused_since = now - self._rules.cleanup_days * 24 * 3_600.0
+        async with only_worker("artifacts", _SWEEP_LOCK_SECONDS) as is_ours:
+            if not (is_ours and await self._table.exists()):
+                return
+            await self._purge(lambda c: purge_unused(c, self._pipe_id, unused_since))
+            await self._purge(lambda c: purge_orphans(c, now))
+
+    async def _purge(self, purge_some: Callable[[Any], Awaitable[Places]]) -> None:
+        gone: Places | None = None
+        while gone is None or gone:
+            async with self._table.begin() as connection:
+                gone = await purge_some(connection)
+            await self._cache.forget(gone)
+            await asyncio.sleep(_BREATH_SECONDS)
+
+    def _follow(self, context: RequestContext) -> None:
+        """Work by the rules of the newest call."""
+        rules = context.settings.artifacts
+        self._pipe_id = context.function_id
+        self._cache.seconds = rules.cache_seconds
+        if self._sweeper is None and self._table.has_database:
+            self._sweeper = asyncio.create_task(self._sweep_on())
+            self._finder = asyncio.create_task(self._find_on())
+        if self._rules == rules and self._codec is not None:
+            return
+        self._rules, self._codec = rules, None
+        try:
+            key, old_keys = rules.key.reveal(), split_list(rules.old_keys.reveal())
+        except PipeError:
+            self._report("writing", "a passphrase is lost: WEBUI_SECRET_KEY has changed")
+            return
+        self._codec = PayloadCodec(
+            key, old_keys, compress_from=rules.compress_from, use_lz4=rules.use_lz4
+        )
+
+    def _ensure_writer(self) -> None:
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_on())
+
+    async def _write_on(self) -> None:
+        """Write batch after batch until nothing waits; after a failure again, a while later."""
+        try:
+            while self._waiting or self._used or self._may_stray:
+                self._news.clear()
+                written = await self._write_batch(self._rules.batch_size)
+                if written is None:
+                    if self._closing.is_set() and self._failures >= _LAST_TRIES:
+                        break
+                    await self._pause()
+                elif not written and self._waiting:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._news.wait(), _NEWS_SECONDS)
+        finally:  # cancelled, too: the server stops
+            everything = len(self._waiting)
+            if everything and await self._write_batch(everything, is_last=True) is None:
+                LOG.warning("artifacts: %d could not be written and are lost", len(self._waiting))
+            self._writer = None
+
+    async def _write_batch(self, size: int, is_last: bool = False) -> int | None:
+        """How many were written; `None` where the database fails."""
+        is_last = is_last or self._closing.is_set()  # without Redis, then
+        ours = [a for a in self._waiting.values() if is_last or not self._is_elsewhere(a.id)]
+        batch = ours[:size]
+        used = list(islice(self._used, _MOST_NAMED))
+        try:
+            async with asyncio.timeout(_WRITE_SECONDS):
+                rows = await asyncio.to_thread(lambda: [artifact.row() for artifact in batch])
+                takes, self._may_stray = self._may_stray and not is_last, False
+                taken = await self._behind.take(size) if takes else []
+                await self._insert(rows + taken, used)
+        except Exception as error:  # noqa: BLE001 - a database that fails costs no answer anything
+            self._failures += 1
+            self._may_stray = True
+            self._behind.note_failure(self._rules.most_flush_failures)
+            self._report("writing", describe_fault(error))
+            return None
+        self._drop(row["id"] for row in rows + taken)
+        self._used.difference_update(used)
+        self._failures = 0
+        count = len(rows) + len(taken) + len(used)
+        if count:
+            self._report("writing", "")
+        if takes:
+            await self._behind.acknowledge()
+            self._may_stray = self._may_stray or bool(taken)
+        await self._cache.keep_rows(rows)
+        return count
+
+    def _is_elsewhere(self, artifact_id: str) -> bool:
+        """Whether it is on its way through Redis."""
+        return artifact_id in self._offered or self._behind.holds(artifact_id)
+
+    async def _hand_over_on(self) -> None:
+        """Give Redis what it may have, while the database may keep the writer waiting."""
+        try:
+            while batch := list(islice(self._offered.values(), self._rules.batch_size)):
+                rows = await asyncio.to_thread(lambda some=batch: [each.row() for each in some])
+                if await self._behind.hand_over(rows, self._rules):
+                    self._may_stray = True
+                    for artifact in batch:
+                        artifact.written.set()
+                for artifact in batch:
+                    del self._offered[artifact.id]
+                self._news.set()
+                self._ensure_writer()
+        finally:
+            self._offered.clear()
+            self._hander = None
+
+    async def _insert(self, rows: Sequence[dict[str, Any]], used: Sequence[str]) -> None:
+        if not (rows or used):
+            return
+        for is_last in (False, True):  # another worker may write the same row at the same moment
+            try:
+                async with self._table.begin() as connection:
+                    if rows:
+                        await insert_artifacts(connection, rows)
+                    if used:
+                        await note_use(connection, used, self._clock())
+                return
+            except IntegrityError:
+                if is_last:
+                    raise
+
+    def _drop(self, ids: Iterable[str]) -> None:
+        """They stand in the table."""
+        for each in ids:
+            self._behind.forget(each)
+            if artifact := self._waiting.pop(each, None):
+                self._waiting_bytes -= len(artifact.content)
+                artifact.written.set()
+
+    async def _pause(self) -> None:
+        if self._closing.is_set():
+            await asyncio.sleep(1.0)
+            return
+        doubled = 2 ** min(self._failures, 10)
+        seconds = min(_FIRST_PAUSE_SECONDS * doubled, _LONGEST_PAUSE_SECONDS)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
+
+    async def _sweep_on(self) -> None:
+        share = random.uniform(0.05, 0.25)  # a server that restarts every day cleans up as well
+        while True:
+            await asyncio.sleep(self._rules.cleanup_interval * share)
+            share = random.uniform(0.75, 1.25)
+            try:
+                await self.sweep()
+            except Exception as error:  # noqa: BLE001 - it is tried again
+                LOG.warning("artifacts: the clean-up failed: %s", describe_fault(error))
+
+    async def _find_on(self) -> None:
+        """Write what workers that died have left in Redis."""
+        while True:
+            if self._cache.seconds:
+                self._may_stray = True
+                self._ensure_writer()
+            await asyncio.sleep(_STRAY_SECONDS * random.uniform(0.75, 1.25))
+
+    async def _cached(self, home: ArtifactHome, ids: Sequence[str]) -> dict[str, Any]:
+        """Those that Redis has and that open; the table has them all."""
+        cached = await self._cache.read(home, ids)
+        rows = [(each, payload, 0) for each, payload in cached]
+        return await asyncio.to_thread(self._opened, home, rows, Counter()) if rows else {}
+
+    async def _read(
+        self, home: ArtifactHome, ids: Sequence[str], problems: Counter[str]
+    ) -> list[tuple[str, bytes, int]]:
+        if self._clock() < self._blind_until or not self._table.has_database:
+            return []
+        try:
+            async with asyncio.timeout(_LOAD_SECONDS), self._table.begin() as connection:
+                rows = await select_payloads(connection, home, ids)
+        except Exception as error:  # noqa: BLE001 - the turn goes on without
+            self._blind_until = self._clock() + _BLIND_SECONDS
+            self._report("loading", describe_fault(error))
+            return []
+        self._report("loading", "")
+        if len(rows) < len(ids):
+            problems["not kept for this chat and user"] = len(ids) - len(rows)
+        return rows
+
+    def _opened(
+        self, home: ArtifactHome, rows: Sequence[tuple[str, bytes, int]], problems: Counter[str]
+    ) -> dict[str, Any]:
+        opened: dict[str, Any] = {}
+        codec = self._codec  # another call may have other rules by now
+        for artifact_id, payload, _ in rows:
+            try:
+                if codec is None:
+                    raise SealedPayloadError("Its passphrase cannot be read.")
+                opened[artifact_id] = decode_json(codec.open(payload, home.identity(artifact_id)))
+            except SealedPayloadError as error:
+                problems[error.cause] += 1
+            except ValueError:
+                problems["It is not JSON."] += 1
+        return opened
+
+    def _note_used(self, rows: Sequence[tuple[str, bytes, int]]) -> None:
+        before = self._clock() - _USE_IS_NEWS_SECONDS
+        self._used.update(artifact_id for artifact_id, _, used_at in rows if used_at < before)
+        if self._used:
+            self._ensure_writer()
+
+    def _warn_of(self, chat_id: str, lost: int, problems: Counter[str]) -> None:
+        """Once for each chat: a copy of one has lost its thinking for good."""
+        if not problems or chat_id in self._warned_chats:
+            return
+        if len(self._warned_chats) >= _MOST_WARNED_CHATS:
+            self._warned_chats.clear()
+        self._warned_chats.add(chat_id)
+        reasons = "; ".join(
+            f"{count} \N{MULTIPLICATION SIGN} {reason}" for reason, count in problems.items()
+        )
+        LOG.warning("artifacts: the turn goes on without %d earlier thoughts: %s", lost, reasons)
+
+    def _report(self, what: str, fault: str) -> None:
+        """Say once that it fails, and once that it works again."""
+        if bool(fault) == (what in self._reported):
+            return
+        if fault:
+            self._reported.add(what)
+            LOG.warning("artifacts: %s fails, answers go on without: %s", what, fault)
+        else:
+            self._reported.discard(what)
+            LOG.info("artifacts: %s works again", what)
+
+
+def describe_fault(error: Exception) -> str:
+    """The first line of what went wrong, without the values that SQLAlchemy adds."""
+    cause = getattr(error, "orig", None) or error
+    first = next(iter(str(cause).splitlines()), "")
+    return f"{type(cause).__name__}: {first}" if first else type(cause).__name__
+
+
+################################
+# storage/kept_thinking.py
+#
+# Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+################################
+
+async def keep_thinking(
+    answer: AsyncGenerator[list[Event]], context: RequestContext, store: ArtifactStore
+) -> AsyncGenerator[list[Event]]:
+    """Pass the answer on with references; its end waits until what they stand for is written.
+
+    Open WebUI saves the message only after that end, so a saved reference leads somewhere.
+    """
+    kept: list[str] = []
+    async with aclosing(answer) as batches:
+        async for batch in batches:
+            referring = [_referring(event, context, store, kept) for event in batch]
+            if isinstance(referring[-1], ResponseFinished | ResponseFailed) and kept:
+                if referring[:-1]:
+                    yield referring[:-1]
+                await store.settle(kept)
+                referring = referring[-1:]
+            yield referring
+
+
+def _referring(
+    event: Event, context: RequestContext, store: ArtifactStore, kept: list[str]
+) -> Event:
+    """The event for the reader; the next round of this answer still needs the item as it is."""
+    match event:
+        case ItemFinished(_, ReasoningItem(details=details) as item) if details:
+            artifact_id = store.keep(context, "reasoning", details)
+            if not artifact_id:
+                return event
+            kept.append(artifact_id)
+            seals = sum(bool(detail.get("data") or detail.get("signature")) for detail in details)
+            reference = {"type": STORED_DETAIL, "id": artifact_id, "sealed": seals}
+            return replace(event, item=replace(item, details=[reference]))
+        case _:
+            return event
 
 
 ################################
@@ -17113,6 +17633,7 @@ class Runtime:
         self._session_archive: SessionArchive | None = None
         self._ledger: SpendLedger | None = None
         self._account: tuple[str, str, bool] | None = None
+        self._redis = SharedRedis()
         self.files = EncodedFiles()
         self._function_id = ""
         self._sync: MetadataSync | None = None
@@ -17164,7 +17685,8 @@ class Runtime:
 
     def _open_shelf(self) -> CatalogShelf:
         account = sha256(repr(self._account).encode()).hexdigest()
-        return CatalogShelf(own_file("catalog.json", self._function_id), account)
+        path = own_file("catalog.json", self._function_id)
+        return CatalogShelf(path, account, self._redis)
 
     def vendors(self) -> list[str]:
         """Whose models the catalog in memory lists."""
@@ -17183,7 +17705,7 @@ class Runtime:
         """What keeps parts of answers for later turns, where the chats do not."""
         if self._artifacts is None:
             self._loop = asyncio.get_running_loop()
-            self._artifacts = ArtifactStore()
+            self._artifacts = ArtifactStore(redis=self._redis)
         return self._artifacts
 
     def session_archive(self) -> SessionArchive:
@@ -18007,172 +18529,174 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((310, 9, 39),),
-    "core/redaction.py": ((357, 9, 69),),
-    "core/errors.py": ((454, 31, 181),),
-    "storage/payload_codec.py": ((647, 26, 189),),
-    "storage/archive_file.py": ((846, 20, 91),),
-    "storage/unlock.py": ((947, 22, 112),),
-    "core/circuit_breaker.py": ((1110, 8, 48),),
-    "core/json_codec.py": ((1166, 11, 29),),
-    "core/json_values.py": ((1203, 8, 31),),
-    "core/hand_over.py": ((1242, 11, 31),),
-    "core/media_types.py": ((1281, 5, 64),),
-    "core/money.py": ((1353, 8, 15),),
-    "core/process.py": ((1376, 10, 13),),
-    "core/addresses.py": ((1400, 17, 170),),
-    "core/admission.py": ((1578, 12, 50),),
-    "core/retry.py": ((1636, 7, 33),),
-    "core/secrets.py": ((1677, 19, 86),),
-    "core/session_records.py": ((1771, 11, 45),),
-    "core/source_map.py": ((1824, 7, 24),),
-    "core/template_language.py": ((1856, 8, 56),),
-    "core/valve_types.py": ((1922, 17, 63),),
-    "core/archive_valves.py": ((1993, 13, 65),),
-    "core/attachment_valves.py": ((2066, 13, 113),),
-    "core/catalog_valves.py": ((2187, 12, 136),),
-    "core/companion_valves.py": ((2331, 13, 71),),
-    "core/metadata_valves.py": ((2410, 13, 87),),
-    "core/personal_valves.py": ((2505, 11, 108),),
-    "core/spend_valves.py": ((2621, 12, 71),),
-    "core/storage_valves.py": ((2700, 13, 87),),
-    "core/template_valves.py": ((2795, 13, 87),),
-    "core/tool_valves.py": ((2890, 11, 76),),
-    "core/config.py": ((2974, 25, 431),),
-    "core/context.py": ((3413, 16, 61),),
-    "core/logging_system.py": ((3482, 11, 105),),
-    "core/error_templates.py": ((3595, 28, 176),),
-    "core/timing_logger.py": ((3781, 21, 137),),
-    "api/bodies.py": ((3926, 8, 80),),
-    "api/error_figures.py": ((4014, 8, 38),),
-    "api/errors.py": ((4060, 18, 188),),
-    "api/events.py": ((4256, 13, 316),),
-    "api/exchange_log.py": ((4580, 17, 15),),
-    "api/gateway/batch.py": ((4606, 14, 47),),
-    "api/gateway/items.py": ((4661, 22, 145),),
-    "api/gateway/parsed_files.py": ((4814, 12, 36),),
-    "api/gateway/part_ends.py": ((4858, 8, 58),),
-    "api/gateway/payloads.py": ((4924, 14, 31),),
-    "api/gateway/selection.py": ((4963, 15, 56),),
-    "api/gateway/sound.py": ((5027, 11, 22),),
-    "api/gateway/text_run.py": ((5057, 10, 70),),
-    "api/pacing.py": ((5135, 7, 19),),
-    "api/sse.py": ((5162, 5, 60),),
-    "api/gateway/chat_reader.py": ((5230, 34, 230),),
-    "api/gateway/responses_reader.py": ((5468, 34, 202),),
-    "api/transport.py": ((5678, 18, 176),),
-    "api/http.py": ((5862, 23, 176),),
-    "api/catalog.py": ((6046, 22, 138),),
-    "api/gateway/stream.py": ((6192, 33, 124),),
-    "api/gateway/chat_completions.py": ((6324, 19, 16),),
-    "api/gateway/images.py": ((6348, 19, 32),),
-    "api/gateway/responses.py": ((6388, 15, 12),),
-    "api/gateway/videos.py": ((6408, 37, 118),),
-    "host/blocking.py": ((6534, 12, 57),),
-    "host/columns.py": ((6603, 20, 88),),
-    "host/data_folder.py": ((6699, 9, 7),),
-    "host/database.py": ((6714, 15, 76),),
-    "host/departure.py": ((6798, 11, 36),),
-    "host/events.py": ((6842, 12, 19),),
-    "host/chats.py": ((6869, 14, 100),),
-    "host/functions.py": ((6980, 20, 87),),
-    "host/kept_ids.py": ((7077, 11, 23),),
-    "host/middleware.py": ((7108, 8, 7),),
-    "host/citing.py": ((7123, 15, 25),),
-    "host/redis.py": ((7156, 8, 10),),
-    "host/single_worker.py": ((7174, 15, 35),),
-    "host/users.py": ((7217, 14, 95),),
-    "host/call.py": ((7320, 16, 64),),
-    "host/files.py": ((7392, 19, 101),),
-    "host/models.py": ((7501, 17, 133),),
-    "host/tools.py": ((7645, 23, 241),),
-    "host/versions.py": ((7894, 10, 30),),
-    "filters/direct_uploads.py": ((7934, 2, 201),),
-    "filters/provider_routing.py": ((8137, 2, 177),),
-    "filters/search_toggle.py": ((8316, 2, 153),),
-    "models/catalog_shelf.py": ((8479, 19, 105),),
-    "models/key_limit.py": ((8592, 13, 43),),
-    "models/pricing.py": ((8643, 12, 106),),
-    "models/family.py": ((8757, 14, 147),),
-    "models/icons.py": ((8912, 15, 44),),
-    "models/variants.py": ((8964, 11, 67),),
-    "models/known.py": ((9039, 12, 33),),
-    "models/companions.py": ((9080, 17, 111),),
-    "models/metadata_sync.py": ((9202, 25, 226),),
-    "models/registry.py": ((9436, 22, 174),),
-    "models/visibility.py": ((9618, 16, 219),),
-    "models/entries.py": ((9845, 25, 66),),
-    "models/sync_job.py": ((9919, 34, 191),),
-    "storage/artifact_table.py": ((10118, 27, 92),),
-    "storage/cost_snapshots.py": ((10218, 16, 41),),
-    "storage/downloads.py": ((10271, 25, 186),),
-    "storage/encoded_files.py": ((10465, 23, 135),),
-    "storage/generated.py": ((10608, 16, 46),),
-    "storage/artifacts.py": ((10665, 41, 308),),
-    "storage/kept_thinking.py": ((10981, 15, 34),),
-    "storage/pictures.py": ((11023, 20, 137),),
-    "storage/keeping.py": ((11168, 26, 80),),
-    "storage/session_archive.py": ((11258, 43, 206),),
-    "storage/spend_table.py": ((11472, 25, 98),),
-    "storage/spend_ledger.py": ((11578, 24, 215),),
-    "storage/budgets.py": ((11801, 18, 109),),
-    "storage/spend_report.py": ((11918, 27, 112),),
-    "storage/spending.py": ((12038, 20, 77),),
-    "storage/video_jobs.py": ((12126, 19, 72),),
-    "storage/video_watch.py": ((12206, 21, 94),),
-    "requests/allow_list.py": ((12308, 10, 28),),
-    "requests/caching.py": ((12344, 15, 44),),
-    "requests/content_parts.py": ((12396, 10, 76),),
-    "requests/fallbacks.py": ((12480, 12, 13),),
-    "requests/identifiers.py": ((12501, 11, 46),),
-    "requests/modalities.py": ((12555, 12, 40),),
-    "requests/old_texts.py": ((12603, 11, 65),),
-    "requests/parameters.py": ((12676, 12, 59),),
-    "requests/parsed_files.py": ((12745, 16, 44),),
-    "requests/plugins.py": ((12797, 13, 20),),
-    "requests/reasoning.py": ((12825, 13, 87),),
-    "requests/references.py": ((12920, 12, 30),),
-    "requests/replay.py": ((12958, 14, 124),),
-    "requests/chat_body.py": ((13090, 16, 146),),
-    "requests/history.py": ((13244, 14, 118),),
-    "requests/next_round.py": ((13370, 22, 83),),
-    "requests/recovery.py": ((13461, 16, 107),),
-    "requests/retention.py": ((13576, 13, 80),),
-    "requests/attachments.py": ((13664, 27, 305),),
-    "requests/routing_table.py": ((13977, 14, 38),),
-    "requests/routing.py": ((14023, 13, 39),),
-    "requests/tasks.py": ((14070, 11, 35),),
-    "requests/studio.py": ((14113, 16, 73),),
-    "requests/tools.py": ((14194, 13, 41),),
-    "requests/web_search.py": ((14243, 15, 62),),
-    "requests/normalise.py": ((14313, 29, 44),),
-    "streaming/collector.py": ((14365, 32, 266),),
-    "streaming/completion_notes.py": ((14639, 12, 46),),
-    "streaming/open_calls.py": ((14693, 10, 25),),
-    "streaming/renderer.py": ((14726, 9, 13),),
-    "streaming/citations.py": ((14747, 13, 57),),
-    "streaming/layout.py": ((14816, 18, 61),),
-    "streaming/output_items.py": ((14885, 20, 88),),
-    "streaming/server_tools.py": ((14981, 15, 46),),
-    "streaming/status.py": ((15035, 10, 47),),
-    "streaming/think_tags.py": ((15090, 20, 134),),
-    "streaming/thinking_status.py": ((15232, 11, 53),),
-    "streaming/usage.py": ((15293, 10, 92),),
-    "streaming/completion_chunks.py": ((15393, 31, 101),),
-    "streaming/completion_dict.py": ((15502, 38, 113),),
-    "streaming/response_events.py": ((15623, 48, 279),),
-    "streaming/transcript.py": ((15910, 30, 130),),
-    "tools/policy.py": ((16048, 13, 47),),
-    "tools/results.py": ((16103, 11, 116),),
-    "tools/schema.py": ((16230, 15, 298),),
-    "tools/arguments.py": ((16536, 13, 113),),
-    "tools/definitions.py": ((16657, 13, 76),),
-    "tools/executor.py": ((16741, 55, 194),),
-    "tools/toolbox.py": ((16943, 23, 130),),
-    "runtime.py": ((17081, 37, 215),),
-    "attempts.py": ((17304, 41, 90),),
-    "resuming.py": ((17402, 30, 67),),
-    "rounds.py": ((17477, 32, 192),),
-    "orchestrator.py": ((17677, 55, 202),),
-    "pipe.py": ((17887, 31, 115),),
+    "core/ids.py": ((315, 9, 39),),
+    "core/redaction.py": ((362, 9, 69),),
+    "core/errors.py": ((459, 31, 181),),
+    "storage/payload_codec.py": ((652, 26, 194),),
+    "storage/archive_file.py": ((856, 20, 91),),
+    "storage/unlock.py": ((957, 22, 112),),
+    "core/circuit_breaker.py": ((1120, 8, 48),),
+    "core/json_codec.py": ((1176, 11, 29),),
+    "core/json_values.py": ((1213, 8, 31),),
+    "core/hand_over.py": ((1252, 11, 31),),
+    "core/media_types.py": ((1291, 5, 64),),
+    "core/money.py": ((1363, 8, 15),),
+    "core/process.py": ((1386, 10, 13),),
+    "core/addresses.py": ((1410, 17, 170),),
+    "core/admission.py": ((1588, 12, 50),),
+    "core/retry.py": ((1646, 7, 33),),
+    "core/secrets.py": ((1687, 19, 86),),
+    "core/session_records.py": ((1781, 11, 45),),
+    "core/source_map.py": ((1834, 7, 24),),
+    "core/template_language.py": ((1866, 8, 56),),
+    "core/valve_types.py": ((1932, 17, 63),),
+    "core/archive_valves.py": ((2003, 13, 65),),
+    "core/attachment_valves.py": ((2076, 13, 113),),
+    "core/catalog_valves.py": ((2197, 12, 136),),
+    "core/companion_valves.py": ((2341, 13, 71),),
+    "core/metadata_valves.py": ((2420, 13, 87),),
+    "core/personal_valves.py": ((2515, 11, 108),),
+    "core/spend_valves.py": ((2631, 12, 71),),
+    "core/storage_valves.py": ((2710, 13, 130),),
+    "core/template_valves.py": ((2848, 13, 87),),
+    "core/tool_valves.py": ((2943, 11, 76),),
+    "core/config.py": ((3027, 25, 431),),
+    "core/context.py": ((3466, 16, 61),),
+    "core/logging_system.py": ((3535, 11, 105),),
+    "core/error_templates.py": ((3648, 28, 176),),
+    "core/timing_logger.py": ((3834, 21, 137),),
+    "api/bodies.py": ((3979, 8, 80),),
+    "api/error_figures.py": ((4067, 8, 38),),
+    "api/errors.py": ((4113, 18, 188),),
+    "api/events.py": ((4309, 13, 316),),
+    "api/exchange_log.py": ((4633, 17, 15),),
+    "api/gateway/batch.py": ((4659, 14, 47),),
+    "api/gateway/items.py": ((4714, 22, 145),),
+    "api/gateway/parsed_files.py": ((4867, 12, 36),),
+    "api/gateway/part_ends.py": ((4911, 8, 58),),
+    "api/gateway/payloads.py": ((4977, 14, 31),),
+    "api/gateway/selection.py": ((5016, 15, 56),),
+    "api/gateway/sound.py": ((5080, 11, 22),),
+    "api/gateway/text_run.py": ((5110, 10, 70),),
+    "api/pacing.py": ((5188, 7, 19),),
+    "api/sse.py": ((5215, 5, 60),),
+    "api/gateway/chat_reader.py": ((5283, 34, 230),),
+    "api/gateway/responses_reader.py": ((5521, 34, 202),),
+    "api/transport.py": ((5731, 18, 176),),
+    "api/http.py": ((5915, 23, 176),),
+    "api/catalog.py": ((6099, 22, 138),),
+    "api/gateway/stream.py": ((6245, 33, 124),),
+    "api/gateway/chat_completions.py": ((6377, 19, 16),),
+    "api/gateway/images.py": ((6401, 19, 32),),
+    "api/gateway/responses.py": ((6441, 15, 12),),
+    "api/gateway/videos.py": ((6461, 37, 118),),
+    "host/blocking.py": ((6587, 12, 57),),
+    "host/columns.py": ((6656, 20, 88),),
+    "host/data_folder.py": ((6752, 9, 7),),
+    "host/database.py": ((6767, 15, 76),),
+    "host/departure.py": ((6851, 11, 36),),
+    "host/events.py": ((6895, 12, 19),),
+    "host/chats.py": ((6922, 14, 100),),
+    "host/functions.py": ((7033, 20, 87),),
+    "host/kept_ids.py": ((7130, 11, 23),),
+    "host/middleware.py": ((7161, 8, 7),),
+    "host/citing.py": ((7176, 15, 25),),
+    "host/redis.py": ((7209, 13, 83),),
+    "host/single_worker.py": ((7300, 15, 30),),
+    "host/users.py": ((7338, 14, 95),),
+    "host/call.py": ((7441, 16, 64),),
+    "host/files.py": ((7513, 19, 101),),
+    "host/models.py": ((7622, 17, 133),),
+    "host/tools.py": ((7766, 23, 241),),
+    "host/versions.py": ((8015, 10, 30),),
+    "filters/direct_uploads.py": ((8055, 2, 201),),
+    "filters/provider_routing.py": ((8258, 2, 177),),
+    "filters/search_toggle.py": ((8437, 2, 153),),
+    "models/catalog_shelf.py": ((8602, 30, 138),),
+    "models/key_limit.py": ((8748, 13, 43),),
+    "models/pricing.py": ((8799, 12, 106),),
+    "models/family.py": ((8913, 14, 147),),
+    "models/icons.py": ((9068, 15, 44),),
+    "models/variants.py": ((9120, 11, 67),),
+    "models/known.py": ((9195, 12, 33),),
+    "models/companions.py": ((9236, 17, 111),),
+    "models/metadata_sync.py": ((9358, 25, 226),),
+    "models/registry.py": ((9592, 22, 174),),
+    "models/visibility.py": ((9774, 16, 219),),
+    "models/entries.py": ((10001, 25, 66),),
+    "models/sync_job.py": ((10075, 34, 191),),
+    "storage/artifact_table.py": ((10274, 27, 103),),
+    "storage/cost_snapshots.py": ((10385, 16, 41),),
+    "storage/downloads.py": ((10438, 25, 186),),
+    "storage/encoded_files.py": ((10632, 23, 135),),
+    "storage/generated.py": ((10775, 16, 46),),
+    "storage/artifact_cache.py": ((10832, 17, 68),),
+    "storage/pictures.py": ((10908, 20, 137),),
+    "storage/keeping.py": ((11053, 26, 80),),
+    "storage/session_archive.py": ((11143, 43, 206),),
+    "storage/spend_table.py": ((11357, 25, 98),),
+    "storage/spend_ledger.py": ((11463, 24, 215),),
+    "storage/budgets.py": ((11686, 18, 109),),
+    "storage/spend_report.py": ((11803, 27, 112),),
+    "storage/spending.py": ((11923, 20, 77),),
+    "storage/video_jobs.py": ((12011, 19, 72),),
+    "storage/video_watch.py": ((12091, 21, 94),),
+    "storage/write_behind.py": ((12197, 25, 163),),
+    "storage/artifacts.py": ((12371, 47, 407),),
+    "storage/kept_thinking.py": ((12786, 15, 34),),
+    "requests/allow_list.py": ((12828, 10, 28),),
+    "requests/caching.py": ((12864, 15, 44),),
+    "requests/content_parts.py": ((12916, 10, 76),),
+    "requests/fallbacks.py": ((13000, 12, 13),),
+    "requests/identifiers.py": ((13021, 11, 46),),
+    "requests/modalities.py": ((13075, 12, 40),),
+    "requests/old_texts.py": ((13123, 11, 65),),
+    "requests/parameters.py": ((13196, 12, 59),),
+    "requests/parsed_files.py": ((13265, 16, 44),),
+    "requests/plugins.py": ((13317, 13, 20),),
+    "requests/reasoning.py": ((13345, 13, 87),),
+    "requests/references.py": ((13440, 12, 30),),
+    "requests/replay.py": ((13478, 14, 124),),
+    "requests/chat_body.py": ((13610, 16, 146),),
+    "requests/history.py": ((13764, 14, 118),),
+    "requests/next_round.py": ((13890, 22, 83),),
+    "requests/recovery.py": ((13981, 16, 107),),
+    "requests/retention.py": ((14096, 13, 80),),
+    "requests/attachments.py": ((14184, 27, 305),),
+    "requests/routing_table.py": ((14497, 14, 38),),
+    "requests/routing.py": ((14543, 13, 39),),
+    "requests/tasks.py": ((14590, 11, 35),),
+    "requests/studio.py": ((14633, 16, 73),),
+    "requests/tools.py": ((14714, 13, 41),),
+    "requests/web_search.py": ((14763, 15, 62),),
+    "requests/normalise.py": ((14833, 29, 44),),
+    "streaming/collector.py": ((14885, 32, 266),),
+    "streaming/completion_notes.py": ((15159, 12, 46),),
+    "streaming/open_calls.py": ((15213, 10, 25),),
+    "streaming/renderer.py": ((15246, 9, 13),),
+    "streaming/citations.py": ((15267, 13, 57),),
+    "streaming/layout.py": ((15336, 18, 61),),
+    "streaming/output_items.py": ((15405, 20, 88),),
+    "streaming/server_tools.py": ((15501, 15, 46),),
+    "streaming/status.py": ((15555, 10, 47),),
+    "streaming/think_tags.py": ((15610, 20, 134),),
+    "streaming/thinking_status.py": ((15752, 11, 53),),
+    "streaming/usage.py": ((15813, 10, 92),),
+    "streaming/completion_chunks.py": ((15913, 31, 101),),
+    "streaming/completion_dict.py": ((16022, 38, 113),),
+    "streaming/response_events.py": ((16143, 48, 279),),
+    "streaming/transcript.py": ((16430, 30, 130),),
+    "tools/policy.py": ((16568, 13, 47),),
+    "tools/results.py": ((16623, 11, 116),),
+    "tools/schema.py": ((16750, 15, 298),),
+    "tools/arguments.py": ((17056, 13, 113),),
+    "tools/definitions.py": ((17177, 13, 76),),
+    "tools/executor.py": ((17261, 55, 194),),
+    "tools/toolbox.py": ((17463, 23, 130),),
+    "runtime.py": ((17601, 38, 217),),
+    "attempts.py": ((17826, 41, 90),),
+    "resuming.py": ((17924, 30, 67),),
+    "rounds.py": ((17999, 32, 192),),
+    "orchestrator.py": ((18199, 55, 202),),
+    "pipe.py": ((18409, 31, 115),),
 }

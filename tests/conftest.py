@@ -19,6 +19,7 @@ from tests.services import (  # noqa: E402, F401 - fixtures for every room
     database_url,
     engine,
     postgresql,
+    redis_client,
     redis_server,
 )
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Generator, Sequence
 from itertools import count
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 PATIENCE = 30
 """Seconds until a server that should start or stop counts as broken."""
 
-DATABASES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.service))
+WITH_REDIS = "postgresql+redis"
+DATABASES = (
+    "sqlite",
+    pytest.param("postgresql", marks=pytest.mark.service),
+    pytest.param(WITH_REDIS, marks=pytest.mark.service),
+)
 """For `parametrize(..., indirect=True)` on what builds on `engine`."""
 
 
@@ -58,6 +63,11 @@ class Service:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError((self.folder / "server.log").read_text(errors="replace"))
             time.sleep(0.05)
+
+    def send(self, how: signal.Signals) -> None:
+        """Send it a signal; one that ends it is for `stop`."""
+        if self._process is not None:
+            self._process.send_signal(how)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop it; what it has on disk stays for the next start."""
@@ -170,9 +180,41 @@ def redis_server() -> Generator[RedisServer]:
         server.remove()
 
 
+@pytest.fixture
+async def redis_client(redis_server: RedisServer) -> AsyncGenerator[Any]:
+    """The empty Redis of Open WebUI's configuration, where the pipe looks for it."""
+    client = client_of(redis_server.url)
+    await client.flushall()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in redis_modules(client).items():
+            patch.setitem(sys.modules, name, module)
+        yield client
+    await client.aclose()
+
+
+def client_of(url: str) -> Any:
+    """A client as Open WebUI makes one (`utils/redis.py`)."""
+    from redis.asyncio import ConnectionError, Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    once = Retry(NoBackoff(), 1, supported_errors=(ConnectionError,))
+    return Redis.from_url(url, decode_responses=True, retry=once)
+
+
+def redis_modules(client: Any) -> dict[str, ModuleType]:
+    """Those of Open WebUI's modules that lead to a Redis."""
+    found = ModuleType("open_webui.utils.redis")
+    found.__dict__["get_redis_client"] = lambda async_mode: client
+    packages = {name: ModuleType(name) for name in ("open_webui", "open_webui.utils")}
+    return {**packages, found.__name__: found}
+
+
 @pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database, for SQLAlchemy's asyncio engine."""
+    """An empty database, for SQLAlchemy's asyncio engine; where it says so, with a Redis."""
+    if request.param == WITH_REDIS:
+        request.getfixturevalue("redis_client")
     if request.param == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path / 'webui.db'}"
     server: PostgreSQL = request.getfixturevalue("postgresql")
@@ -188,7 +230,7 @@ async def engine(database_url: str) -> AsyncGenerator[AsyncEngine]:
     made = create_async_engine(database_url)
     database, environment = ModuleType("open_webui.internal.db"), ModuleType("open_webui.env")
     database.__dict__["async_engine"] = made
-    environment.__dict__.update(DATABASE_SCHEMA=None, VERSION="0.12.4")
+    environment.__dict__.update(DATABASE_SCHEMA=None, VERSION="0.12.4", REDIS_KEY_PREFIX="lab")
     with pytest.MonkeyPatch.context() as patch:
         for module in (database, environment):
             patch.setitem(sys.modules, module.__name__, module)

@@ -21,6 +21,7 @@ from .core.process import shared_by_process
 from .core.timing_logger import TIMING
 from .filters.sources import FILTER_SOURCES
 from .host.data_folder import own_file
+from .host.redis import SharedRedis
 from .models.catalog_shelf import CatalogShelf
 from .models.icons import ICON_DOWNLOAD
 from .models.key_limit import KeyLimit
@@ -69,6 +70,7 @@ class Runtime:
         self._session_archive: SessionArchive | None = None
         self._ledger: SpendLedger | None = None
         self._account: tuple[str, str, bool] | None = None
+        self._redis = SharedRedis()
         self.files = EncodedFiles()
         self._function_id = ""
         self._sync: MetadataSync | None = None
@@ -120,7 +122,8 @@ class Runtime:
 
     def _open_shelf(self) -> CatalogShelf:
         account = sha256(repr(self._account).encode()).hexdigest()
-        return CatalogShelf(own_file("catalog.json", self._function_id), account)
+        path = own_file("catalog.json", self._function_id)
+        return CatalogShelf(path, account, self._redis)
 
     def vendors(self) -> list[str]:
         """Whose models the catalog in memory lists."""
@@ -139,7 +142,7 @@ class Runtime:
         """What keeps parts of answers for later turns, where the chats do not."""
         if self._artifacts is None:
             self._loop = asyncio.get_running_loop()
-            self._artifacts = ArtifactStore()
+            self._artifacts = ArtifactStore(redis=self._redis)
         return self._artifacts
 
     def session_archive(self) -> SessionArchive:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import os
+import signal
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
@@ -17,9 +18,11 @@ import pytest
 from open_webui_openrouter_pipe.api.catalog import CatalogCopy
 from open_webui_openrouter_pipe.core.config import Settings, SystemValves, take_snapshot
 from open_webui_openrouter_pipe.core.errors import ConnectionFailedError, ModelUnavailableError
+from open_webui_openrouter_pipe.host import single_worker
 from open_webui_openrouter_pipe.models import catalog_shelf
 from open_webui_openrouter_pipe.models.catalog_shelf import CatalogShelf
 from open_webui_openrouter_pipe.models.registry import OpenRouterModelRegistry
+from tests.services import RedisServer
 
 HOUR = A_LONG_WAIT = 3_600.0
 PLAIN = take_snapshot(SystemValves.model_validate({"API_KEY": "sk-test"}))
@@ -305,3 +308,53 @@ async def test_without_the_private_models_nobody_waits_for_the_next_try(
     upstream.is_down, upstream.now = False, 2.0
     await registry.require_zdr_ids(PRIVATE)
     assert registry.known.has_zdr("a/one")
+
+
+@pytest.mark.service
+async def test_servers_with_a_redis_in_common_fetch_once(
+    start: Start, upstream: Upstream, tmp_path: Path, redis_client: Any
+) -> None:
+    upstream.open.clear()
+    folders = [tmp_path / f"server-{number}" / "one-catalog.json" for number in range(4)]
+    listings = [asyncio.create_task(ids(start(folder))) for folder in folders]
+    while not upstream.asked:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    upstream.open.set()
+    assert await asyncio.gather(*listings) == [["a/one"]] * 4
+    await settle()
+    assert upstream.asked == 1
+    (key,) = await redis_client.keys("*")
+    assert await redis_client.ttl(key) > 0
+    await ids(start(tmp_path / "new server" / "one-catalog.json", "other"))
+    assert upstream.asked == 2  # another account has its own
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("nonsense", [None, "{", "[]", '{"account": "mine", "rows": 3}', [b"list"]])
+async def test_the_disk_serves_where_redis_has_lost_the_catalog(
+    start: Start, upstream: Upstream, redis_client: Any, nonsense: Any
+) -> None:
+    await ids(start())
+    await settle()
+    (key,) = await redis_client.keys("*")
+    await redis_client.delete(key)
+    if isinstance(nonsense, str):
+        await redis_client.set(key, nonsense)
+    elif nonsense:
+        await redis_client.lpush(key, *nonsense)
+    assert await ids(start()) == ["a/one"]
+    await settle()
+    assert upstream.asked == 1
+
+
+@pytest.mark.service
+async def test_a_redis_that_stalls_does_not_hold_up_the_list(
+    start: Start, redis_client: Any, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog_shelf, "_CATALOG_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(single_worker, "_LOCK_PATIENCE_SECONDS", 0.1)
+    redis_server.send(signal.SIGSTOP)
+    try:
+        assert await ids(start()) == ["a/one"]
+    finally:
+        redis_server.send(signal.SIGCONT)

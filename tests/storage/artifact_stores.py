@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from open_webui_openrouter_pipe.core.config import SystemValves, take_snapshot
@@ -16,6 +18,7 @@ from open_webui_openrouter_pipe.storage.artifacts import ArtifactStore
 
 DETAILS = [{"type": "reasoning.encrypted", "id": "rs_1", "data": "gAAAA" * 400}]
 TABLE = "openrouter_pipe_artifacts"
+STREAM = "lab:or_pipe:artifacts:v1"
 
 
 def call(
@@ -26,6 +29,7 @@ def call(
         "ARTIFACT_STORAGE": "database",
         "ARTIFACT_ENCRYPTION_KEY": "a passphrase",
         "ENABLE_LZ4_COMPRESSION": False,
+        "REDIS_WRITE_BEHIND": True,  # where the test has a Redis
         **valves,
     }
     return RequestContext(
@@ -54,7 +58,16 @@ async def kept(store: ArtifactStore, context: RequestContext, content: Any = DET
     artifact_id = store.keep(context, "reasoning", content)
     assert artifact_id
     await store.settle([artifact_id])
+    engine = sys.modules["open_webui.internal.db"].__dict__["async_engine"]
+    await in_time(lambda: _is_in_table(engine, artifact_id))
     return artifact_id
+
+
+async def _is_in_table(engine: AsyncEngine, artifact_id: str) -> bool:
+    try:
+        return any(row.id == artifact_id for row in await rows(engine))
+    except DBAPIError:  # the first row makes the table
+        return False
 
 
 async def run(engine: AsyncEngine, statement: str, **values: Any) -> None:

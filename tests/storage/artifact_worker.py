@@ -1,4 +1,5 @@
-"""One worker process of a server: `python -m tests.storage.artifact_worker TARGET URL NAME COUNT`.
+"""One worker process of a server: `python -m tests.storage.artifact_worker TARGET URL NAME COUNT`,
+and the URL of a Redis where it has one.
 
 It keeps one thought for each of so many chats, and says of each when its answer could be saved.
 """
@@ -13,9 +14,10 @@ from types import ModuleType
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.bundle_target import answer_from_bundle
+from tests.services import client_of, redis_modules
 
 
-async def work(url: str, name: str, count: int) -> None:
+async def work(url: str, name: str, count: int, redis_url: str = "") -> None:
     from open_webui_openrouter_pipe.storage import artifacts
     from tests.storage.artifact_stores import call, open_store
 
@@ -25,7 +27,10 @@ async def work(url: str, name: str, count: int) -> None:
     modules["open_webui.internal.db"] = database = ModuleType("open_webui.internal.db")
     modules["open_webui.env"] = environment = ModuleType("open_webui.env")
     database.__dict__["async_engine"] = engine
-    environment.__dict__["DATABASE_SCHEMA"] = None
+    environment.__dict__.update(DATABASE_SCHEMA=None, REDIS_KEY_PREFIX="lab")
+    redis = client_of(redis_url) if redis_url else None
+    if redis is not None:
+        modules |= redis_modules(redis)
     sys.modules.update(modules)
     slots = asyncio.Semaphore(8)
 
@@ -38,10 +43,12 @@ async def work(url: str, name: str, count: int) -> None:
     async with open_store() as store:
         await asyncio.gather(*(answer(f"{name}-{number}") for number in range(count)))
     await engine.dispose()
+    if redis is not None:
+        await redis.aclose()
 
 
 if __name__ == "__main__":
-    target, url, name, count = sys.argv[1:]
+    target, url, name, count, *more = sys.argv[1:]
     if target == "bundle":
         answer_from_bundle(Path.cwd())
-    asyncio.run(work(url, name, int(count)))
+    asyncio.run(work(url, name, int(count), *more))

@@ -53,6 +53,7 @@ async def test_a_locked_database_is_waited_for_beside_the_answers(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     is_sqlite = engine.dialect.name == "sqlite"
+    uncached = call(ENABLE_REDIS_CACHE=False)
     async with open_store() as store, open_store() as other:
         first = await kept(store, call())
         monkeypatch.setattr(artifacts, "_SETTLE_SECONDS", 0.1)
@@ -62,14 +63,15 @@ async def test_a_locked_database_is_waited_for_beside_the_answers(
                 await locker.exec_driver_sql("BEGIN EXCLUSIVE")
             else:
                 await locker.execute(text(f"LOCK TABLE {TABLE} IN ACCESS EXCLUSIVE MODE"))
-            second = await kept(store, call(), ["two"])
+            second = store.keep(call(), "reasoning", ["two"])
+            await store.settle([second])
             assert await store.load(call(), [second]) == {second: ["two"]}
             for _ in range(2):
-                seen = await other.load(call(), [first])
+                seen = await other.load(uncached, [first])
                 assert seen == ({first: DETAILS} if is_sqlite else {})
             await locker.rollback()
         await in_time(there_are(engine, 2))
-        assert await other.load(call(), [first, second]) == {first: DETAILS, second: ["two"]}
+        assert await other.load(uncached, [first, second]) == {first: DETAILS, second: ["two"]}
     told = 0 if is_sqlite else 1
     assert caplog.text.count("loading fails") == caplog.text.count("loading works") == told
 
@@ -78,7 +80,7 @@ async def test_a_missing_table_is_made_again(
     engine: AsyncEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_store() as store:
-        gone = await kept(store, call())
+        gone = await kept(store, call(ENABLE_REDIS_CACHE=False))
         await run(engine, f"DROP TABLE {TABLE}")
         assert await store.load(call(), [gone]) == {}
         await run(engine, f"DROP TABLE IF EXISTS {TABLE}")

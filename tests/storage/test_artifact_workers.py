@@ -7,22 +7,25 @@ import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tests.storage.artifact_stores import call, open_store, rows, run
+from open_webui_openrouter_pipe.storage import write_behind
+from tests.services import WITH_REDIS
+from tests.storage.artifact_stores import STREAM, call, in_time, open_store, rows, run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHATS = 100
 
 
-async def start(target: str, url: str, name: str) -> Process:
+async def start(target: str, url: str, name: str, *more: str) -> Process:
     worker = [sys.executable, "-m", "tests.storage.artifact_worker", target, url, name]
     path = os.pathsep.join((str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")))
     environment = {**os.environ, "PYTHONPATH": path}
     return await asyncio.create_subprocess_exec(
-        *worker, str(CHATS), stdout=PIPE, cwd=ROOT, env=environment
+        *worker, str(CHATS), *more, stdout=PIPE, cwd=ROOT, env=environment
     )
 
 
@@ -39,14 +42,28 @@ async def saved_by(worker: Process, kill_after: int = 0) -> dict[str, str]:
     return saved
 
 
+async def stream_is_empty(redis: Any) -> bool:
+    return await redis.xlen(STREAM) == 0
+
+
 async def test_no_saved_answer_loses_its_artifact_when_a_worker_is_killed(
-    engine: AsyncEngine, database_url: str, request: pytest.FixtureRequest
+    engine: AsyncEngine,
+    database_url: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     target = str(request.config.getoption("target"))
-    workers = [await start(target, database_url, name) for name in ("killed", "other")]
+    has_redis = request.node.callspec.params["database_url"] == WITH_REDIS
+    more = [request.getfixturevalue("redis_server").url] if has_redis else []
+    monkeypatch.setattr(write_behind, "_ABANDONED_MS", 0)
+    workers = [await start(target, database_url, name, *more) for name in ("killed", "other")]
     killed, other = await asyncio.gather(saved_by(workers[0], 40), saved_by(workers[1]))
     assert 40 <= len(killed) < CHATS == len(other)
     saved = killed | other
+    async with open_store() as store:
+        await store.load(call(), [])
+        if has_redis:
+            await in_time(lambda: stream_is_empty(request.getfixturevalue("redis_client")))
     there = [row.id for row in await rows(engine)]
     assert set(saved.values()) <= set(there)
     await run(engine, "CREATE TABLE chat (id VARCHAR(255) PRIMARY KEY)")

@@ -65,6 +65,39 @@ class StorageValves(BaseModel):
         title="Artifacts: clean-up (hours)",
         description="How often the old ones, and those of deleted chats, are looked for.",
     )
+    ENABLE_REDIS_CACHE: Switch = Field(
+        default=True,
+        title="Artifacts: cache in Redis",
+        description=(
+            "Whether encrypted ones are also kept for a while in the Redis that Open WebUI is "
+            "configured with."
+        ),
+    )
+    REDIS_CACHE_TTL_SECONDS: Annotated[int, whole_number(60, 3_600, 600)] = Field(
+        default=600,
+        title="Artifacts: kept in Redis (seconds)",
+        description="How long one stays in that cache.",
+    )
+    REDIS_WRITE_BEHIND: Switch = Field(
+        default=False,
+        title="Artifacts: written behind",
+        description=(
+            "Whether an answer's end waits for that Redis alone, which holds the encrypted rows "
+            "until they stand in the database. Needs the cache."
+        ),
+    )
+    REDIS_PENDING_WARN_THRESHOLD: Annotated[int, whole_number(1, 10_000, 100)] = Field(
+        default=100,
+        title="Artifacts: most rows in Redis",
+        description=(
+            "When so many wait for the database the log says so, and new ones go there directly."
+        ),
+    )
+    REDIS_FLUSH_FAILURE_LIMIT: Annotated[int, whole_number(1, 50, 5)] = Field(
+        default=5,
+        title="Artifacts: failures of rows from Redis",
+        description=("After how many in a row nothing is written behind for five minutes."),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +116,12 @@ class ArtifactRules:
     cleanup_days: int = 90
     cleanup_interval: float = 3_600.0
     """Seconds."""
+    cache_seconds: int = 0
+    """How long Redis keeps them; 0 for not at all."""
+    write_behind: bool = False
+    most_pending: int = 100
+    """Rows in Redis."""
+    most_flush_failures: int = 5
 
 
 def read_artifact_rules(valves: StorageValves) -> ArtifactRules:
@@ -96,4 +135,8 @@ def read_artifact_rules(valves: StorageValves) -> ArtifactRules:
         batch_size=valves.DB_BATCH_SIZE,
         cleanup_days=valves.ARTIFACT_CLEANUP_DAYS,
         cleanup_interval=max(0.5, min(24.0, valves.ARTIFACT_CLEANUP_INTERVAL_HOURS)) * 3_600.0,
+        cache_seconds=valves.REDIS_CACHE_TTL_SECONDS if valves.ENABLE_REDIS_CACHE else 0,
+        write_behind=valves.ENABLE_REDIS_CACHE and valves.REDIS_WRITE_BEHIND,
+        most_pending=valves.REDIS_PENDING_WARN_THRESHOLD,
+        most_flush_failures=valves.REDIS_FLUSH_FAILURE_LIMIT,
     )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from secrets import token_hex
-from typing import Any
 
 from redis.exceptions import RedisError
 
 from ..core.logging_system import LOG
-from .redis import find_redis
+from .redis import find_redis, redis_key
+
+_LOCK_PATIENCE_SECONDS = 2.0
 
 # A job that took too long has lost its lock, and another worker may hold it.
 _DELETE_OWN = "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) end"
@@ -22,13 +24,13 @@ async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
 
     Without a Redis, or with one that does not answer, every worker may.
     """
-    client, key = _shared_redis(job)
-    token = token_hex(16)
+    client, key, token = find_redis(), redis_key("job", job), token_hex(16)
     if client is None:
         yield True
         return
     try:
-        is_ours = bool(await client.set(key, token, nx=True, ex=seconds))
+        async with asyncio.timeout(_LOCK_PATIENCE_SECONDS):
+            is_ours = bool(await client.set(key, token, nx=True, ex=seconds))
     except (RedisError, OSError) as error:
         LOG.debug("redis: %s is not locked: %s", job, error)
         yield True
@@ -38,12 +40,5 @@ async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
     finally:
         if is_ours:
             with suppress(RedisError, OSError):
-                await client.eval(_DELETE_OWN, 1, key, token)
-
-
-def _shared_redis(job: str) -> tuple[Any, str]:
-    try:
-        from open_webui.env import REDIS_KEY_PREFIX  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return None, ""
-    return find_redis(), f"{REDIS_KEY_PREFIX}:or_pipe:job:{job}"
+                async with asyncio.timeout(_LOCK_PATIENCE_SECONDS):
+                    await client.eval(_DELETE_OWN, 1, key, token)

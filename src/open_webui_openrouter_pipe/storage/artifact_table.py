@@ -64,17 +64,26 @@ class ArtifactHome:
         return self.pipe_id, self.user_id, self.chat_id, artifact_id
 
 
+Places = list[tuple[ArtifactHome, str]]
+"""Artifacts, each by its home and id."""
+
+
 def home_of(context: RequestContext) -> ArtifactHome:
     """Where the artifacts of a call belong."""
     return ArtifactHome(context.function_id, context.user_id, context.chat_id)
 
 
+def home_of_row(row: Any) -> ArtifactHome:
+    """Where a row of the table, or one for it, belongs."""
+    return ArtifactHome(row["pipe_id"], row["user_id"], row["chat_id"])
+
+
 async def insert_artifacts(connection: Any, rows: Sequence[dict[str, Any]]) -> None:
     """Add the rows; those that are there already, from a writing in doubt, are left alone."""
-    ids = [row["id"] for row in rows]
-    known = select(ARTIFACTS.c.id).where(ARTIFACTS.c.id.in_(ids))
+    by_id = {row["id"]: row for row in rows}
+    known = select(ARTIFACTS.c.id).where(ARTIFACTS.c.id.in_(list(by_id)))
     there = set((await connection.execute(known)).scalars())
-    if missing := [row for row in rows if row["id"] not in there]:
+    if missing := [row for row in by_id.values() if row["id"] not in there]:
         await connection.execute(insert(ARTIFACTS), missing)
 
 
@@ -97,22 +106,24 @@ async def note_use(connection: Any, ids: Iterable[str], now: float) -> None:
     await connection.execute(used.values(used_at=int(now)))
 
 
-async def purge_unused(connection: Any, pipe_id: str, before: float) -> bool:
-    """Delete some of a pipe's artifacts not used since then; whether there may be more."""
+async def purge_unused(connection: Any, pipe_id: str, before: float) -> Places:
+    """Delete some of a pipe's artifacts not used since then, and tell which."""
     unused = ARTIFACTS.c.pipe_id == pipe_id, ARTIFACTS.c.used_at < int(before)
     return await _purge_some(connection, *unused)
 
 
-async def purge_orphans(connection: Any, now: float) -> bool:
-    """Delete some artifacts whose chat is gone; whether there may be more."""
+async def purge_orphans(connection: Any, now: float) -> Places:
+    """Delete some artifacts whose chat is gone, and tell which."""
     has_chat = exists().where(_CHATS.c.id == ARTIFACTS.c.chat_id)
     old_enough = ARTIFACTS.c.created_at < int(now - _YOUNG_SECONDS)
     return await _purge_some(connection, old_enough, ~has_chat)
 
 
-async def _purge_some(connection: Any, *which: Any) -> bool:
-    some = select(ARTIFACTS.c.id).where(*which).limit(_PURGE_BATCH)
-    ids = list((await connection.execute(some)).scalars())
-    if ids:
-        await connection.execute(delete(ARTIFACTS).where(ARTIFACTS.c.id.in_(ids)))
-    return len(ids) == _PURGE_BATCH
+async def _purge_some(connection: Any, *which: Any) -> Places:
+    columns = ARTIFACTS.c.id, ARTIFACTS.c.pipe_id, ARTIFACTS.c.user_id, ARTIFACTS.c.chat_id
+    some = select(*columns).where(*which).limit(_PURGE_BATCH)
+    rows = (await connection.execute(some)).mappings().all()
+    if rows:
+        gone = ARTIFACTS.c.id.in_([row["id"] for row in rows])
+        await connection.execute(delete(ARTIFACTS).where(gone))
+    return [(home_of_row(row), row["id"]) for row in rows]

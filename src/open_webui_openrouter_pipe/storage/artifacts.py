@@ -10,11 +10,13 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
+
+from sqlalchemy.exc import IntegrityError
 
 from ..core.context import RequestContext
 from ..core.errors import PipeError, SealedPayloadError
@@ -25,10 +27,13 @@ from ..core.storage_valves import ArtifactRules
 from ..core.valve_types import split_list
 from ..host.chats import is_saved_chat
 from ..host.database import OwnTable, storable_text
+from ..host.redis import SharedRedis
 from ..host.single_worker import only_worker
+from .artifact_cache import ArtifactCache
 from .artifact_table import (
     ARTIFACTS,
     ArtifactHome,
+    Places,
     home_of,
     insert_artifacts,
     note_use,
@@ -37,6 +42,7 @@ from .artifact_table import (
     select_payloads,
 )
 from .payload_codec import PayloadCodec, read_label
+from .write_behind import WriteBehind
 
 _MOST_WAITING_BYTES = 32 * 1024 * 1024
 _MOST_NAMED = 900
@@ -52,6 +58,10 @@ _LAST_TRIES = 5
 """While the store closes, a second apart."""
 _USE_IS_NEWS_SECONDS = 24 * 3_600
 _SWEEP_LOCK_SECONDS = 600
+_NEWS_SECONDS = 0.25
+"""Between two looks at rows that other workers are to write."""
+_STRAY_SECONDS = 30.0
+"""Between two looks for rows that a worker has left in Redis."""
 _BREATH_SECONDS = 0.05
 """Between two small transactions of the clean-up, for the writers of chats."""
 _MOST_WARNED_CHATS = 1_000
@@ -93,15 +103,25 @@ class ArtifactStore:
     """Keeps artifacts in a table beside Open WebUI's own; one task writes, another cleans up."""
 
     def __init__(
-        self, table: OwnTable | None = None, clock: Callable[[], float] = time.time
+        self,
+        table: OwnTable | None = None,
+        clock: Callable[[], float] = time.time,
+        redis: SharedRedis | None = None,
     ) -> None:
         self._table = table or OwnTable(ARTIFACTS)
         self._clock = clock
+        redis = redis or SharedRedis()
+        self._cache = ArtifactCache(redis)
+        self._behind = WriteBehind(redis, self._cache)
+        self._may_stray = False
+        """Whether there may be rows in Redis to be written."""
         self._rules = ArtifactRules()
         self._pipe_id = ""
         self._codec: PayloadCodec | None = None
         self._waiting: dict[str, WaitingArtifact] = {}
         self._waiting_bytes = 0
+        self._offered: dict[str, WaitingArtifact] = {}
+        """Of these, what Redis is about to be given."""
         self._used: set[str] = set()
         """Artifacts in the table whose use is to be noted there."""
         self._failures = 0
@@ -110,8 +130,11 @@ class ArtifactStore:
         """What fails at present, and has been told."""
         self._warned_chats: set[str] = set()
         self._closing = asyncio.Event()
+        self._news = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
+        self._finder: asyncio.Task[None] | None = None
+        self._hander: asyncio.Task[None] | None = None
 
     def attend(self, context: RequestContext) -> None:
         """Clean up from now on, also where nothing new is kept."""
@@ -140,11 +163,15 @@ class ArtifactStore:
         )
         self._waiting[artifact.id] = artifact
         self._waiting_bytes += len(written)
+        if self._behind.is_open(rules):
+            self._offered[artifact.id] = artifact
+            self._hander = self._hander or asyncio.create_task(self._hand_over_on())
+        self._news.set()
         self._ensure_writer()
         return artifact.id
 
     async def settle(self, ids: Iterable[str]) -> None:
-        """Wait until they are in the table: in vain, and not for long, while the database fails."""
+        """Wait until every worker finds them; not for long, in vain, while the database fails."""
         waiting = [self._waiting[each].written for each in ids if each in self._waiting]
         if waiting and not self._failures:
             with suppress(TimeoutError):
@@ -165,9 +192,13 @@ class ArtifactStore:
         }
         problems: Counter[str] = Counter()
         if missing := [each for each in wanted if each not in found]:
+            found |= await self._cached(home, missing[-_MOST_NAMED:])
+        if missing := [each for each in missing if each not in found]:
             rows = await self._read(home, missing[-_MOST_NAMED:], problems)
             if rows:
-                found |= await asyncio.to_thread(self._opened, home, rows, problems)
+                opened = await asyncio.to_thread(self._opened, home, rows, problems)
+                await self._cache.keep((home, *row[:2]) for row in rows if row[0] in opened)
+                found |= opened
             self._note_used(rows)
         self._warn_of(home.chat_id, len(wanted) - len(found), problems)
         return found
@@ -175,11 +206,14 @@ class ArtifactStore:
     async def close(self) -> None:
         """Write what waits, and end."""
         self._closing.set()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        tasks = {task for task in (self._writer, self._sweeper) if task is not None}
-        if tasks:
-            await asyncio.wait(tasks)
+        self._news.set()
+        others = [each for each in (self._sweeper, self._finder, self._hander) if each is not None]
+        for task in others:
+            task.cancel()
+        if self._writer is not None:
+            others.append(self._writer)
+        if others:
+            await asyncio.wait(others)
 
     async def sweep(self) -> None:
         """Delete what was not used for long, and what belongs to deleted chats."""
@@ -191,20 +225,22 @@ class ArtifactStore:
             await self._purge(lambda c: purge_unused(c, self._pipe_id, unused_since))
             await self._purge(lambda c: purge_orphans(c, now))
 
-    async def _purge(self, purge_some: Callable[[Any], Any]) -> None:
-        more = True
-        while more:
+    async def _purge(self, purge_some: Callable[[Any], Awaitable[Places]]) -> None:
+        gone: Places | None = None
+        while gone is None or gone:
             async with self._table.begin() as connection:
-                more = await purge_some(connection)
-            if more:
-                await asyncio.sleep(_BREATH_SECONDS)
+                gone = await purge_some(connection)
+            await self._cache.forget(gone)
+            await asyncio.sleep(_BREATH_SECONDS)
 
     def _follow(self, context: RequestContext) -> None:
         """Work by the rules of the newest call."""
         rules = context.settings.artifacts
         self._pipe_id = context.function_id
+        self._cache.seconds = rules.cache_seconds
         if self._sweeper is None and self._table.has_database:
             self._sweeper = asyncio.create_task(self._sweep_on())
+            self._finder = asyncio.create_task(self._find_on())
         if self._rules == rules and self._codec is not None:
             return
         self._rules, self._codec = rules, None
@@ -224,40 +260,95 @@ class ArtifactStore:
     async def _write_on(self) -> None:
         """Write batch after batch until nothing waits; after a failure again, a while later."""
         try:
-            while self._waiting or self._used:
-                if await self._write_batch(self._rules.batch_size):
-                    continue
-                if self._closing.is_set() and self._failures >= _LAST_TRIES:
-                    break
-                await self._pause()
+            while self._waiting or self._used or self._may_stray:
+                self._news.clear()
+                written = await self._write_batch(self._rules.batch_size)
+                if written is None:
+                    if self._closing.is_set() and self._failures >= _LAST_TRIES:
+                        break
+                    await self._pause()
+                elif not written and self._waiting:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._news.wait(), _NEWS_SECONDS)
         finally:  # cancelled, too: the server stops
-            if self._waiting and not await self._write_batch(len(self._waiting)):
+            everything = len(self._waiting)
+            if everything and await self._write_batch(everything, is_last=True) is None:
                 LOG.warning("artifacts: %d could not be written and are lost", len(self._waiting))
             self._writer = None
 
-    async def _write_batch(self, size: int) -> bool:
-        batch = list(islice(self._waiting.values(), size))
+    async def _write_batch(self, size: int, is_last: bool = False) -> int | None:
+        """How many were written; `None` where the database fails."""
+        is_last = is_last or self._closing.is_set()  # without Redis, then
+        ours = [a for a in self._waiting.values() if is_last or not self._is_elsewhere(a.id)]
+        batch = ours[:size]
         used = list(islice(self._used, _MOST_NAMED))
         try:
             async with asyncio.timeout(_WRITE_SECONDS):
                 rows = await asyncio.to_thread(lambda: [artifact.row() for artifact in batch])
+                takes, self._may_stray = self._may_stray and not is_last, False
+                taken = await self._behind.take(size) if takes else []
+                await self._insert(rows + taken, used)
+        except Exception as error:  # noqa: BLE001 - a database that fails costs no answer anything
+            self._failures += 1
+            self._may_stray = True
+            self._behind.note_failure(self._rules.most_flush_failures)
+            self._report("writing", describe_fault(error))
+            return None
+        self._drop(row["id"] for row in rows + taken)
+        self._used.difference_update(used)
+        self._failures = 0
+        count = len(rows) + len(taken) + len(used)
+        if count:
+            self._report("writing", "")
+        if takes:
+            await self._behind.acknowledge()
+            self._may_stray = self._may_stray or bool(taken)
+        await self._cache.keep_rows(rows)
+        return count
+
+    def _is_elsewhere(self, artifact_id: str) -> bool:
+        """Whether it is on its way through Redis."""
+        return artifact_id in self._offered or self._behind.holds(artifact_id)
+
+    async def _hand_over_on(self) -> None:
+        """Give Redis what it may have, while the database may keep the writer waiting."""
+        try:
+            while batch := list(islice(self._offered.values(), self._rules.batch_size)):
+                rows = await asyncio.to_thread(lambda some=batch: [each.row() for each in some])
+                if await self._behind.hand_over(rows, self._rules):
+                    self._may_stray = True
+                    for artifact in batch:
+                        artifact.written.set()
+                for artifact in batch:
+                    del self._offered[artifact.id]
+                self._news.set()
+                self._ensure_writer()
+        finally:
+            self._offered.clear()
+            self._hander = None
+
+    async def _insert(self, rows: Sequence[dict[str, Any]], used: Sequence[str]) -> None:
+        if not (rows or used):
+            return
+        for is_last in (False, True):  # another worker may write the same row at the same moment
+            try:
                 async with self._table.begin() as connection:
                     if rows:
                         await insert_artifacts(connection, rows)
                     if used:
                         await note_use(connection, used, self._clock())
-        except Exception as error:  # noqa: BLE001 - a database that fails costs no answer anything
-            self._failures += 1
-            self._report("writing", describe_fault(error))
-            return False
-        for artifact in batch:
-            del self._waiting[artifact.id]
-            self._waiting_bytes -= len(artifact.content)
-            artifact.written.set()
-        self._used.difference_update(used)
-        self._failures = 0
-        self._report("writing", "")
-        return True
+                return
+            except IntegrityError:
+                if is_last:
+                    raise
+
+    def _drop(self, ids: Iterable[str]) -> None:
+        """They stand in the table."""
+        for each in ids:
+            self._behind.forget(each)
+            if artifact := self._waiting.pop(each, None):
+                self._waiting_bytes -= len(artifact.content)
+                artifact.written.set()
 
     async def _pause(self) -> None:
         if self._closing.is_set():
@@ -277,6 +368,20 @@ class ArtifactStore:
                 await self.sweep()
             except Exception as error:  # noqa: BLE001 - it is tried again
                 LOG.warning("artifacts: the clean-up failed: %s", describe_fault(error))
+
+    async def _find_on(self) -> None:
+        """Write what workers that died have left in Redis."""
+        while True:
+            if self._cache.seconds:
+                self._may_stray = True
+                self._ensure_writer()
+            await asyncio.sleep(_STRAY_SECONDS * random.uniform(0.75, 1.25))
+
+    async def _cached(self, home: ArtifactHome, ids: Sequence[str]) -> dict[str, Any]:
+        """Those that Redis has and that open; the table has them all."""
+        cached = await self._cache.read(home, ids)
+        rows = [(each, payload, 0) for each, payload in cached]
+        return await asyncio.to_thread(self._opened, home, rows, Counter()) if rows else {}
 
     async def _read(
         self, home: ArtifactHome, ids: Sequence[str], problems: Counter[str]

@@ -125,6 +125,11 @@ class PayloadCodec:
         return body
 
 
+def is_encrypted(payload: bytes) -> bool:
+    """Whether a payload can be read by those alone who have its key."""
+    return payload[1:_FIRST_BYTES] >= bytes((_IS_ENCRYPTED,))
+
+
 def read_label(payload: bytes) -> PayloadLabel:
     """What the payload's head says; raises `SealedPayloadError` where there is no such head."""
     if len(payload) < _DIGEST_AT.stop:
