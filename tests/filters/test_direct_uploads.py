@@ -42,15 +42,17 @@ async def send(
     """What is left to Open WebUI of a request with these files, and what the pipe is told."""
     loaded = load_filter("direct_uploads", **(admin or {}))
     listed: list[Any] = [{"type": "file", "id": file_id, "name": file_id} for file_id in ids]
-    body, metadata = {"files": listed}, dict[str, Any]()
+    body: dict[str, Any] = {"files": listed}
+    metadata: dict[str, Any] = {"openrouter_pipe": {"search": {}}}  # of another filter
     valves = loaded.UserValves(**(own or {}))
     answer = await loaded.inlet(
         body=body,
         __metadata__=metadata,
-        __model__={"id": model},
+        __model__={"id": "assistant", "info": {"base_model_id": model}} if own else {"id": model},
         __user__={"id": "u", "valves": valves},
         __id__="openrouter_direct_uploads",
     )
+    assert read_hand_over(metadata).search == {}
     assert listed == [{"type": "file", "id": file_id, "name": file_id} for file_id in ids]
     return [file["id"] for file in answer["files"]], read_hand_over(metadata)
 
@@ -104,15 +106,15 @@ async def test_a_model_gets_the_kinds_that_it_takes() -> None:
 
 
 async def test_what_is_no_file_of_open_webui_is_not_touched(put_in_host: PutInHost) -> None:
-    assert await send("deleted") == (["deleted"], HandOver())
-    assert await send(NOTES, model="llama3") == ([NOTES], HandOver())
+    assert await send("deleted") == (["deleted"], HandOver(search={}))
+    assert await send(NOTES, model="llama3") == ([NOTES], HandOver(search={}))
     loaded = load_filter("direct_uploads")
     others = [{"type": "collection", "id": NOTES}, {"type": "file", "url": "x"}, "?"]
     for body in ({"files": others}, {"files": None}, {}):
         asked = {"__model__": {"id": "openrouter.a.one"}, "__id__": "openrouter_direct_uploads"}
         assert await loaded.inlet(dict(body), {}, **asked) == body
     put_in_host(models__files={})
-    assert await send(NOTES) == ([NOTES], HandOver())
+    assert await send(NOTES) == ([NOTES], HandOver(search={}))
 
 
 async def test_values_that_cannot_be_read_end_no_chat() -> None:

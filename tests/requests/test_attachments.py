@@ -279,6 +279,16 @@ async def test_what_was_taken_out_of_retrieval_goes_out_and_the_rest_stays() -> 
 
 
 @pytest.mark.usefixtures("shelf")
+async def test_why_a_file_stayed_is_told_in_its_own_turn_only() -> None:
+    handed = {HAND_OVER_KEY: {"kept_uploads": {"one": "it is larger than 1 MB"}}}
+    asked = replace(context(hand_over=read_hand_over(handed)), host=signed_in())
+    earlier = [said(document("one")), {"role": "assistant", "content": "Fine."}]
+    for messages, count in ((earlier[:1], 1), ([*earlier, said(image(url(PNG)))], 0)):
+        _, told = await attach_files({"messages": messages}, asked, ALL, EncodedFiles())
+        assert len(told) == count
+
+
+@pytest.mark.usefixtures("shelf")
 async def test_what_was_taken_out_of_retrieval_goes_out_though_no_message_names_it() -> None:
     parts, told = await fit_handed({"uploads": [{"id": "one", "name": "x.pdf"}, {}, 7]})
     assert (parts, told) == ([document(url(PDF, "application/pdf"), "x.pdf")], [])
