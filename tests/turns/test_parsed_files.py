@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from open_webui_openrouter_pipe.api.gateway.parsed_files import ParsedFiles
 from open_webui_openrouter_pipe.core.logging_system import LOG
 from open_webui_openrouter_pipe.pipe import Pipe
 from pipe_lab.simulator import Answer, FunctionCall, Message, Simulator, chat_answer_reply
@@ -110,17 +111,21 @@ async def test_the_next_round_of_an_answer_has_it_already(simulator: Simulator) 
     assert files_sent(simulator) == [["fox.pdf"]]
 
 
-async def test_what_is_too_large_for_the_chat_is_left_out_and_said_once(
-    simulator: Simulator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    message = Message(("Red.",), (note("red " * 200_000), note()))
+async def test_what_is_too_large_for_the_chat_is_left_out(simulator: Simulator) -> None:
+    message = Message(("Red.",), (note("red " * 200_000),))
     simulator.script(chat_answer_reply(Answer((message,))))
-    with caplog.at_level(logging.WARNING, LOG.name):
-        pipe = chat_pipe(simulator)
-        monkeypatch.setattr(LOG, "propagate", True)
-        saved = await ask(pipe, question(document()))
+    saved = await ask(chat_pipe(simulator), question(document()))
     assert [item["type"] for item in saved] == ["message"]
+
+
+def test_it_is_said_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LOG, "propagate", True)
+    files = ParsedFiles()
+    with caplog.at_level(logging.WARNING, LOG.name):
+        for _ in range(2):
+            files.add({"type": "file", "file": {"hash": "abc", "content": "red " * 200_000}})
     assert caplog.text.count("too large to be kept") == 1
+    assert files.take_details() == []
 
 
 async def test_an_api_client_gets_it_and_sends_it_back(simulator: Simulator) -> None:
