@@ -230,6 +230,18 @@ async def test_a_claim_is_renewed_while_the_video_is_fetched(
     assert await rows(engine, VIDEO_JOBS) == []
 
 
+async def test_a_video_that_cannot_be_fetched_has_been_charged_all_the_same(
+    pipe: Pipe, simulator: Simulator, engine: AsyncEngine, page: Page
+) -> None:
+    left = await leave_behind(pipe, engine, page, simulator)
+    simulator.script(Reply(body=DONE), path="/videos/job-1")
+    simulator.script(error_reply(404, "Gone"), path="/videos/job-1/content")
+    assert "Gone" in failure_of(await rest(left))
+    await pipe.close()
+    (told,) = await rows(engine, SPEND)
+    assert (told.outcome, told.picodollars) == ("failed", 5 * 10**11)
+
+
 async def test_a_stopped_job_is_followed_by_nobody(
     pipe: Pipe, simulator: Simulator, engine: AsyncEngine, page: Page
 ) -> None:

@@ -68,7 +68,7 @@ async def follow_video(
     client: httpx.AsyncClient, settings: Settings, job_id: str, model: str
 ) -> AsyncGenerator[list[Event]]:
     """Ask how the job goes until its end; then the video, and what it cost."""
-    usual, waited, failures = _FIRST_POLL_SECONDS, 0.0, 0
+    usual, waited, failures, usage = _FIRST_POLL_SECONDS, 0.0, 0, None
     while waited < _PATIENCE_SECONDS:
         pause = usual = min(usual * _POLL_GROWTH, _LONGEST_POLL_SECONDS)
         try:
@@ -86,7 +86,7 @@ async def follow_video(
         except PipeError as error:
             failures += 1
             if failures >= _MOST_DEAF_POLLS or not _may_still_come(error):
-                yield [ResponseFailed(error)]
+                yield [ResponseFailed(error, usage)]
                 return
             LOG.info("videos: %s", error.cause)
             if isinstance(error, OpenRouterAPIError):
