@@ -88,123 +88,123 @@ license: MIT
 #   6460  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
 #   6560  data_folder.py                The folder in which Open WebUI keeps its data.
 #   6575  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   6659  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6703  events.py                     What the page is told beside the stream of the answer.
-#   6730  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   6838  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   6936  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   6969  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   6984  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   7017  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   7130  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   7148  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   7186  users.py                      The person who asks, and what they have set for themselves.
-#   7289  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7361  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7470  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7722  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6671  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6715  events.py                     What the page is told beside the stream of the answer.
+#   6742  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   6850  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   6948  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   6981  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   6996  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   7029  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   7142  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   7160  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   7198  users.py                      The person who asks, and what they have set for themselves.
+#   7301  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7373  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7482  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7734  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7760  sources.py                    The text of each companion filter, by the name of its file.
+#   7772  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   8092  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   8205  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8256  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8370  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8525  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8628  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8703  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8744  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   9001  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   9162  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9389  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9463  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   8104  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   8217  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8268  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8382  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8537  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8640  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8715  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8756  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   9013  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   9174  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9401  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9475  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9654  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9754  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9790  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9975  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#  10063  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#  10117  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10432  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10474  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10603  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10691  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10905  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  11003  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  11194  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11305  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11424  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
-#  11509  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
-#  11592  video_watch.py                A video job in the hands of one worker: held while it is followed, counted once at its end.
+#   9666  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9766  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9802  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9987  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#  10075  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#  10129  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10444  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10486  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10615  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10703  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10917  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  11015  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  11206  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11317  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11436  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#  11521  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
+#  11604  video_watch.py                A video job in the hands of one worker: held while it is followed, counted once at its end.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11694  allow_list.py                 Only what the API knows goes out.
-#  11730  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11782  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11866  fallbacks.py                  Further models, for when the first one fails.
-#  11887  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11941  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11989  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  12062  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  12129  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  12157  reasoning.py                  How hard the model thinks, and what is told of it.
-#  12252  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12290  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12420  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12571  history.py                    Chat messages become input items.
-#  12695  next_round.py                 The request of another round: the one before, and what came of it.
-#  12785  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12900  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12988  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  13227  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  13273  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  13320  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  13363  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
-#  13444  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13493  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13563  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11705  allow_list.py                 Only what the API knows goes out.
+#  11741  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11793  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11877  fallbacks.py                  Further models, for when the first one fails.
+#  11898  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11952  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  12000  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  12073  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  12140  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  12168  reasoning.py                  How hard the model thinks, and what is told of it.
+#  12263  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12301  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12431  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12582  history.py                    Chat messages become input items.
+#  12706  next_round.py                 The request of another round: the one before, and what came of it.
+#  12796  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12911  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12999  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  13238  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  13284  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13331  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13374  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
+#  13455  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13504  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13574  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13614  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13888  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13937  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13970  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13991  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  14056  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  14129  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  14212  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  14266  status.py                     The status line of an answer: few words, all of them true.
-#  14321  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14463  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14524  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14624  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14733  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14854  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  15141  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13625  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13899  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13948  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13981  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  14002  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  14067  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  14140  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  14223  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  14277  status.py                     The status line of an answer: few words, all of them true.
+#  14332  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14474  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14535  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14635  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14744  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14865  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  15152  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  15279  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  15334  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15458  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15767  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15888  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15972  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  16174  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  15290  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15345  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15469  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15778  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15899  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15983  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  16185  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  16312  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16323  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16534  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16545  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16631  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
+#  16642  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
 #
-#  16706  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16717  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16904  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16915  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  17096  pipe.py                       The entrance: what Open WebUI calls.
+#  17107  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -6581,6 +6581,8 @@ def own_file(name: str, function_id: str) -> Path | None:
 LONGEST_TEXT = 255
 """Characters in a column of text."""
 
+Stepped = TypeVar("Stepped")
+
 FindEngine = Callable[[], "AsyncEngine | None"]
 
 
@@ -6599,6 +6601,16 @@ def find_engine() -> AsyncEngine | None:
 def storable_text(text: str) -> str:
     """A text that every database takes: a row that one refuses keeps out all that come after it."""
     return text.replace("\0", "")[:LONGEST_TEXT].encode("utf-8", "replace").decode()
+
+
+async def whole_step(step: Coroutine[Any, Any, Stepped]) -> Stepped:
+    """What the step gives; cancelled in the middle it would leave a connection behind."""
+    task = asyncio.create_task(step)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 class OwnTable:
@@ -11674,11 +11686,10 @@ class VideoWatch:
             await _contained(self.jobs.forget(self.job_id), None)
 
 
-async def _contained(step: Awaitable[Known], otherwise: Known) -> Known:
+async def _contained(step: Coroutine[Any, Any, Known], otherwise: Known) -> Known:
     """What goes wrong here costs a job its second life, not an answer."""
     try:
-        # What is cancelled in the middle would leave a connection behind.
-        return await asyncio.shield(step)
+        return await whole_step(step)
     except Exception:  # noqa: BLE001 - an answer that waits goes on
         LOG.exception("videos: a job could not be kept")
         return otherwise
@@ -16644,7 +16655,7 @@ def resume_videos(runtime: Runtime, function_id: str, settings: Settings) -> Non
 async def _resume_all(runtime: Runtime, function_id: str, settings: Settings) -> None:
     try:
         while runtime.is_newest:
-            jobs, are_left = await asyncio.shield(runtime.video_jobs.take_free(function_id))
+            jobs, are_left = await whole_step(runtime.video_jobs.take_free(function_id))
             for job in jobs:
                 LOG.info("videos: taking up the unfinished job %s", job.id)
                 runtime.run_beside(_finish(runtime, job, settings))
@@ -17285,105 +17296,105 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/blocking.py": ((6401, 12, 57),),
     "host/columns.py": ((6470, 20, 88),),
     "host/data_folder.py": ((6566, 9, 7),),
-    "host/database.py": ((6581, 15, 76),),
-    "host/departure.py": ((6665, 11, 36),),
-    "host/events.py": ((6709, 12, 19),),
-    "host/chats.py": ((6736, 14, 100),),
-    "host/functions.py": ((6847, 20, 87),),
-    "host/kept_ids.py": ((6944, 11, 23),),
-    "host/middleware.py": ((6975, 8, 7),),
-    "host/citing.py": ((6990, 15, 25),),
-    "host/models.py": ((7023, 14, 105),),
-    "host/redis.py": ((7136, 8, 10),),
-    "host/single_worker.py": ((7154, 15, 30),),
-    "host/users.py": ((7192, 14, 95),),
-    "host/call.py": ((7295, 16, 64),),
-    "host/files.py": ((7367, 19, 101),),
-    "host/tools.py": ((7479, 23, 241),),
-    "host/versions.py": ((7728, 10, 30),),
-    "filters/provider_routing.py": ((7768, 2, 165),),
-    "filters/search_toggle.py": ((7935, 2, 153),),
-    "models/catalog_shelf.py": ((8098, 19, 105),),
-    "models/key_limit.py": ((8211, 13, 43),),
-    "models/pricing.py": ((8262, 12, 106),),
-    "models/family.py": ((8376, 14, 147),),
-    "models/companions.py": ((8531, 15, 95),),
-    "models/variants.py": ((8634, 11, 67),),
-    "models/known.py": ((8709, 12, 33),),
-    "models/metadata_sync.py": ((8753, 24, 246),),
-    "models/registry.py": ((9007, 21, 153),),
-    "models/visibility.py": ((9168, 16, 219),),
-    "models/entries.py": ((9395, 25, 66),),
-    "models/sync_job.py": ((9469, 33, 183),),
-    "storage/artifact_table.py": ((9660, 27, 92),),
-    "storage/cost_snapshots.py": ((9760, 16, 28),),
-    "storage/downloads.py": ((9800, 25, 173),),
-    "storage/encoded_files.py": ((9981, 19, 80),),
-    "storage/generated.py": ((10069, 16, 46),),
-    "storage/artifacts.py": ((10126, 41, 304),),
-    "storage/kept_thinking.py": ((10438, 15, 34),),
-    "storage/pictures.py": ((10480, 19, 121),),
-    "storage/keeping.py": ((10609, 26, 80),),
-    "storage/session_archive.py": ((10699, 43, 204),),
-    "storage/spend_table.py": ((10911, 25, 90),),
-    "storage/spend_ledger.py": ((11009, 23, 183),),
-    "storage/budgets.py": ((11200, 18, 103),),
-    "storage/spend_report.py": ((11311, 27, 111),),
-    "storage/spending.py": ((11430, 20, 77),),
-    "storage/video_jobs.py": ((11518, 19, 72),),
-    "storage/video_watch.py": ((11598, 21, 94),),
-    "requests/allow_list.py": ((11700, 10, 28),),
-    "requests/caching.py": ((11736, 15, 44),),
-    "requests/content_parts.py": ((11788, 10, 76),),
-    "requests/fallbacks.py": ((11872, 12, 13),),
-    "requests/identifiers.py": ((11893, 11, 46),),
-    "requests/modalities.py": ((11947, 12, 40),),
-    "requests/old_texts.py": ((11995, 11, 65),),
-    "requests/parameters.py": ((12068, 12, 59),),
-    "requests/plugins.py": ((12135, 13, 20),),
-    "requests/reasoning.py": ((12163, 13, 87),),
-    "requests/references.py": ((12258, 12, 30),),
-    "requests/replay.py": ((12296, 14, 122),),
-    "requests/chat_body.py": ((12426, 14, 143),),
-    "requests/history.py": ((12577, 13, 116),),
-    "requests/next_round.py": ((12701, 22, 82),),
-    "requests/recovery.py": ((12791, 16, 107),),
-    "requests/retention.py": ((12906, 13, 80),),
-    "requests/attachments.py": ((12994, 25, 231),),
-    "requests/routing_table.py": ((13233, 14, 38),),
-    "requests/routing.py": ((13279, 13, 39),),
-    "requests/tasks.py": ((13326, 11, 35),),
-    "requests/studio.py": ((13369, 16, 73),),
-    "requests/tools.py": ((13450, 13, 41),),
-    "requests/web_search.py": ((13499, 15, 62),),
-    "requests/normalise.py": ((13569, 29, 43),),
-    "streaming/collector.py": ((13620, 32, 266),),
-    "streaming/completion_notes.py": ((13894, 11, 41),),
-    "streaming/open_calls.py": ((13943, 10, 25),),
-    "streaming/renderer.py": ((13976, 9, 13),),
-    "streaming/citations.py": ((13997, 13, 57),),
-    "streaming/layout.py": ((14066, 18, 61),),
-    "streaming/output_items.py": ((14135, 19, 75),),
-    "streaming/server_tools.py": ((14218, 15, 46),),
-    "streaming/status.py": ((14272, 10, 47),),
-    "streaming/think_tags.py": ((14327, 20, 134),),
-    "streaming/thinking_status.py": ((14469, 11, 53),),
-    "streaming/usage.py": ((14530, 10, 92),),
-    "streaming/completion_chunks.py": ((14630, 31, 101),),
-    "streaming/completion_dict.py": ((14739, 38, 113),),
-    "streaming/response_events.py": ((14860, 48, 279),),
-    "streaming/transcript.py": ((15147, 30, 130),),
-    "tools/policy.py": ((15285, 13, 47),),
-    "tools/results.py": ((15340, 11, 116),),
-    "tools/schema.py": ((15467, 15, 298),),
-    "tools/arguments.py": ((15773, 13, 113),),
-    "tools/definitions.py": ((15894, 13, 76),),
-    "tools/executor.py": ((15978, 55, 194),),
-    "tools/toolbox.py": ((16180, 23, 130),),
-    "runtime.py": ((16318, 35, 214),),
-    "attempts.py": ((16540, 39, 89),),
-    "resuming.py": ((16637, 30, 67),),
-    "rounds.py": ((16712, 30, 190),),
-    "orchestrator.py": ((16910, 53, 184),),
-    "pipe.py": ((17102, 31, 115),),
+    "host/database.py": ((6581, 16, 88),),
+    "host/departure.py": ((6677, 11, 36),),
+    "host/events.py": ((6721, 12, 19),),
+    "host/chats.py": ((6748, 14, 100),),
+    "host/functions.py": ((6859, 20, 87),),
+    "host/kept_ids.py": ((6956, 11, 23),),
+    "host/middleware.py": ((6987, 8, 7),),
+    "host/citing.py": ((7002, 15, 25),),
+    "host/models.py": ((7035, 14, 105),),
+    "host/redis.py": ((7148, 8, 10),),
+    "host/single_worker.py": ((7166, 15, 30),),
+    "host/users.py": ((7204, 14, 95),),
+    "host/call.py": ((7307, 16, 64),),
+    "host/files.py": ((7379, 19, 101),),
+    "host/tools.py": ((7491, 23, 241),),
+    "host/versions.py": ((7740, 10, 30),),
+    "filters/provider_routing.py": ((7780, 2, 165),),
+    "filters/search_toggle.py": ((7947, 2, 153),),
+    "models/catalog_shelf.py": ((8110, 19, 105),),
+    "models/key_limit.py": ((8223, 13, 43),),
+    "models/pricing.py": ((8274, 12, 106),),
+    "models/family.py": ((8388, 14, 147),),
+    "models/companions.py": ((8543, 15, 95),),
+    "models/variants.py": ((8646, 11, 67),),
+    "models/known.py": ((8721, 12, 33),),
+    "models/metadata_sync.py": ((8765, 24, 246),),
+    "models/registry.py": ((9019, 21, 153),),
+    "models/visibility.py": ((9180, 16, 219),),
+    "models/entries.py": ((9407, 25, 66),),
+    "models/sync_job.py": ((9481, 33, 183),),
+    "storage/artifact_table.py": ((9672, 27, 92),),
+    "storage/cost_snapshots.py": ((9772, 16, 28),),
+    "storage/downloads.py": ((9812, 25, 173),),
+    "storage/encoded_files.py": ((9993, 19, 80),),
+    "storage/generated.py": ((10081, 16, 46),),
+    "storage/artifacts.py": ((10138, 41, 304),),
+    "storage/kept_thinking.py": ((10450, 15, 34),),
+    "storage/pictures.py": ((10492, 19, 121),),
+    "storage/keeping.py": ((10621, 26, 80),),
+    "storage/session_archive.py": ((10711, 43, 204),),
+    "storage/spend_table.py": ((10923, 25, 90),),
+    "storage/spend_ledger.py": ((11021, 23, 183),),
+    "storage/budgets.py": ((11212, 18, 103),),
+    "storage/spend_report.py": ((11323, 27, 111),),
+    "storage/spending.py": ((11442, 20, 77),),
+    "storage/video_jobs.py": ((11530, 19, 72),),
+    "storage/video_watch.py": ((11610, 22, 93),),
+    "requests/allow_list.py": ((11711, 10, 28),),
+    "requests/caching.py": ((11747, 15, 44),),
+    "requests/content_parts.py": ((11799, 10, 76),),
+    "requests/fallbacks.py": ((11883, 12, 13),),
+    "requests/identifiers.py": ((11904, 11, 46),),
+    "requests/modalities.py": ((11958, 12, 40),),
+    "requests/old_texts.py": ((12006, 11, 65),),
+    "requests/parameters.py": ((12079, 12, 59),),
+    "requests/plugins.py": ((12146, 13, 20),),
+    "requests/reasoning.py": ((12174, 13, 87),),
+    "requests/references.py": ((12269, 12, 30),),
+    "requests/replay.py": ((12307, 14, 122),),
+    "requests/chat_body.py": ((12437, 14, 143),),
+    "requests/history.py": ((12588, 13, 116),),
+    "requests/next_round.py": ((12712, 22, 82),),
+    "requests/recovery.py": ((12802, 16, 107),),
+    "requests/retention.py": ((12917, 13, 80),),
+    "requests/attachments.py": ((13005, 25, 231),),
+    "requests/routing_table.py": ((13244, 14, 38),),
+    "requests/routing.py": ((13290, 13, 39),),
+    "requests/tasks.py": ((13337, 11, 35),),
+    "requests/studio.py": ((13380, 16, 73),),
+    "requests/tools.py": ((13461, 13, 41),),
+    "requests/web_search.py": ((13510, 15, 62),),
+    "requests/normalise.py": ((13580, 29, 43),),
+    "streaming/collector.py": ((13631, 32, 266),),
+    "streaming/completion_notes.py": ((13905, 11, 41),),
+    "streaming/open_calls.py": ((13954, 10, 25),),
+    "streaming/renderer.py": ((13987, 9, 13),),
+    "streaming/citations.py": ((14008, 13, 57),),
+    "streaming/layout.py": ((14077, 18, 61),),
+    "streaming/output_items.py": ((14146, 19, 75),),
+    "streaming/server_tools.py": ((14229, 15, 46),),
+    "streaming/status.py": ((14283, 10, 47),),
+    "streaming/think_tags.py": ((14338, 20, 134),),
+    "streaming/thinking_status.py": ((14480, 11, 53),),
+    "streaming/usage.py": ((14541, 10, 92),),
+    "streaming/completion_chunks.py": ((14641, 31, 101),),
+    "streaming/completion_dict.py": ((14750, 38, 113),),
+    "streaming/response_events.py": ((14871, 48, 279),),
+    "streaming/transcript.py": ((15158, 30, 130),),
+    "tools/policy.py": ((15296, 13, 47),),
+    "tools/results.py": ((15351, 11, 116),),
+    "tools/schema.py": ((15478, 15, 298),),
+    "tools/arguments.py": ((15784, 13, 113),),
+    "tools/definitions.py": ((15905, 13, 76),),
+    "tools/executor.py": ((15989, 55, 194),),
+    "tools/toolbox.py": ((16191, 23, 130),),
+    "runtime.py": ((16329, 35, 214),),
+    "attempts.py": ((16551, 39, 89),),
+    "resuming.py": ((16648, 31, 67),),
+    "rounds.py": ((16723, 30, 190),),
+    "orchestrator.py": ((16921, 53, 184),),
+    "pipe.py": ((17113, 31, 115),),
 }
