@@ -89,127 +89,127 @@ license: MIT
 #   6646  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
 #   6746  data_folder.py                The folder in which Open WebUI keeps its data.
 #   6761  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   6845  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6889  events.py                     What the page is told beside the stream of the answer.
-#   6916  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   7024  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   7122  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   7155  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   7170  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   7203  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   7294  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   7332  users.py                      The person who asks, and what they have set for themselves.
-#   7435  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7507  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7616  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   7757  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   8009  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6857  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6901  events.py                     What the page is told beside the stream of the answer.
+#   6928  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   7036  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   7134  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   7167  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   7182  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   7215  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   7306  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   7344  users.py                      The person who asks, and what they have set for themselves.
+#   7447  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7519  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7628  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   7769  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   8021  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   8047  sources.py                    The text of each companion filter, by the name of its file.
+#   8059  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   8594  catalog_shelf.py              The last good catalog: a restart lists it without network, and workers share one.
-#   8742  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8793  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8907  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   9062  icons.py                      The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
-#   9114  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   9189  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   9230  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   9349  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   9586  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   9768  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9995  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#  10069  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   8606  catalog_shelf.py              The last good catalog: a restart lists it without network, and workers share one.
+#   8754  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8805  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8919  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   9074  icons.py                      The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
+#   9126  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   9201  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   9242  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   9361  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   9598  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   9780  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#  10007  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#  10081  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#  10268  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#  10379  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#  10428  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#  10626  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#  10769  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#  10823  artifact_cache.py             Artifacts in Redis for a while, encrypted as they stand in the table; the others stay out.
-#  10902  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  11047  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  11135  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  11351  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  11457  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  11680  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11797  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11917  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
-#  12002  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
-#  12085  video_watch.py                A video job in the hands of one worker: held while it is followed, counted once at its end.
-#  12187  write_behind.py               Rows that Redis holds on their way to the table: no answer waits for the database.
-#  12362  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  12780  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10280  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#  10391  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#  10440  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#  10638  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#  10781  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#  10835  artifact_cache.py             Artifacts in Redis for a while, encrypted as they stand in the table; the others stay out.
+#  10914  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  11059  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  11147  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  11363  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  11469  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  11692  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11809  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11929  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#  12014  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
+#  12097  video_watch.py                A video job in the hands of one worker: held while it is followed, counted once at its end.
+#  12198  write_behind.py               Rows that Redis holds on their way to the table: no answer waits for the database.
+#  12373  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  12791  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  12822  allow_list.py                 Only what the API knows goes out.
-#  12858  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  12910  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  12994  fallbacks.py                  Further models, for when the first one fails.
-#  13015  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  13069  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  13117  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  13190  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  13257  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
-#  13311  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  13339  reasoning.py                  How hard the model thinks, and what is told of it.
-#  13434  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  13472  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  13604  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  13758  history.py                    Chat messages become input items.
-#  13884  next_round.py                 The request of another round: the one before, and what came of it.
-#  13975  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  14090  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  14178  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  14491  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  14537  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  14584  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  14627  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
-#  14708  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  14757  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  14827  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  12833  allow_list.py                 Only what the API knows goes out.
+#  12869  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  12921  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  13005  fallbacks.py                  Further models, for when the first one fails.
+#  13026  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  13080  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  13128  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  13201  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  13268  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
+#  13322  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  13350  reasoning.py                  How hard the model thinks, and what is told of it.
+#  13445  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  13483  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  13615  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  13769  history.py                    Chat messages become input items.
+#  13895  next_round.py                 The request of another round: the one before, and what came of it.
+#  13986  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  14101  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  14189  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  14502  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  14548  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  14595  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  14638  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
+#  14719  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  14768  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  14838  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  14879  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  15153  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  15207  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  15240  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  15261  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  15326  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  15399  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  15495  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  15549  status.py                     The status line of an answer: few words, all of them true.
-#  15604  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  15746  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  15807  usage.py                      What an answer took and cost, under the names its reader knows.
-#  15907  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  16016  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  16137  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  16424  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  14890  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  15164  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  15218  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  15251  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  15272  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  15337  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  15410  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  15506  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  15560  status.py                     The status line of an answer: few words, all of them true.
+#  15615  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  15757  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  15818  usage.py                      What an answer took and cost, under the names its reader knows.
+#  15918  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  16027  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  16148  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  16435  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  16562  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  16617  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  16741  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  17050  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  17171  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  17255  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  17457  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  16573  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  16628  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  16752  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  17061  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  17182  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  17266  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  17468  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  17595  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  17606  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  17820  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  17831  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  17918  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
+#  17929  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
 #
-#  17993  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  18004  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  18193  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  18204  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  18403  pipe.py                       The entrance: what Open WebUI calls.
+#  18414  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -6767,6 +6767,8 @@ def own_file(name: str, function_id: str) -> Path | None:
 LONGEST_TEXT = 255
 """Characters in a column of text."""
 
+Stepped = TypeVar("Stepped")
+
 FindEngine = Callable[[], "AsyncEngine | None"]
 
 
@@ -6785,6 +6787,16 @@ def find_engine() -> AsyncEngine | None:
 def storable_text(text: str) -> str:
     """A text that every database takes: a row that one refuses keeps out all that come after it."""
     return text.replace("\0", "")[:LONGEST_TEXT].encode("utf-8", "replace").decode()
+
+
+async def whole_step(step: Coroutine[Any, Any, Stepped]) -> Stepped:
+    """What the step gives; cancelled in the middle it would leave a connection behind."""
+    task = asyncio.create_task(step)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 class OwnTable:
@@ -12167,11 +12179,10 @@ class VideoWatch:
             await _contained(self.jobs.forget(self.job_id), None)
 
 
-async def _contained(step: Awaitable[Known], otherwise: Known) -> Known:
+async def _contained(step: Coroutine[Any, Any, Known], otherwise: Known) -> Known:
     """What goes wrong here costs a job its second life, not an answer."""
     try:
-        # What is cancelled in the middle would leave a connection behind.
-        return await asyncio.shield(step)
+        return await whole_step(step)
     except Exception:  # noqa: BLE001 - an answer that waits goes on
         LOG.exception("videos: a job could not be kept")
         return otherwise
@@ -17931,7 +17942,7 @@ def resume_videos(runtime: Runtime, function_id: str, settings: Settings) -> Non
 async def _resume_all(runtime: Runtime, function_id: str, settings: Settings) -> None:
     try:
         while runtime.is_newest:
-            jobs, are_left = await asyncio.shield(runtime.video_jobs.take_free(function_id))
+            jobs, are_left = await whole_step(runtime.video_jobs.take_free(function_id))
             for job in jobs:
                 LOG.info("videos: taking up the unfinished job %s", job.id)
                 runtime.run_beside(_finish(runtime, job, settings))
@@ -18593,110 +18604,110 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/blocking.py": ((6587, 12, 57),),
     "host/columns.py": ((6656, 20, 88),),
     "host/data_folder.py": ((6752, 9, 7),),
-    "host/database.py": ((6767, 15, 76),),
-    "host/departure.py": ((6851, 11, 36),),
-    "host/events.py": ((6895, 12, 19),),
-    "host/chats.py": ((6922, 14, 100),),
-    "host/functions.py": ((7033, 20, 87),),
-    "host/kept_ids.py": ((7130, 11, 23),),
-    "host/middleware.py": ((7161, 8, 7),),
-    "host/citing.py": ((7176, 15, 25),),
-    "host/redis.py": ((7209, 13, 83),),
-    "host/single_worker.py": ((7300, 15, 30),),
-    "host/users.py": ((7338, 14, 95),),
-    "host/call.py": ((7441, 16, 64),),
-    "host/files.py": ((7513, 19, 101),),
-    "host/models.py": ((7622, 17, 133),),
-    "host/tools.py": ((7766, 23, 241),),
-    "host/versions.py": ((8015, 10, 30),),
-    "filters/direct_uploads.py": ((8055, 2, 201),),
-    "filters/provider_routing.py": ((8258, 2, 177),),
-    "filters/search_toggle.py": ((8437, 2, 153),),
-    "models/catalog_shelf.py": ((8602, 30, 138),),
-    "models/key_limit.py": ((8748, 13, 43),),
-    "models/pricing.py": ((8799, 12, 106),),
-    "models/family.py": ((8913, 14, 147),),
-    "models/icons.py": ((9068, 15, 44),),
-    "models/variants.py": ((9120, 11, 67),),
-    "models/known.py": ((9195, 12, 33),),
-    "models/companions.py": ((9236, 17, 111),),
-    "models/metadata_sync.py": ((9358, 25, 226),),
-    "models/registry.py": ((9592, 22, 174),),
-    "models/visibility.py": ((9774, 16, 219),),
-    "models/entries.py": ((10001, 25, 66),),
-    "models/sync_job.py": ((10075, 34, 191),),
-    "storage/artifact_table.py": ((10274, 27, 103),),
-    "storage/cost_snapshots.py": ((10385, 16, 41),),
-    "storage/downloads.py": ((10438, 25, 186),),
-    "storage/encoded_files.py": ((10632, 23, 135),),
-    "storage/generated.py": ((10775, 16, 46),),
-    "storage/artifact_cache.py": ((10832, 17, 68),),
-    "storage/pictures.py": ((10908, 20, 137),),
-    "storage/keeping.py": ((11053, 26, 80),),
-    "storage/session_archive.py": ((11143, 43, 206),),
-    "storage/spend_table.py": ((11357, 25, 98),),
-    "storage/spend_ledger.py": ((11463, 24, 215),),
-    "storage/budgets.py": ((11686, 18, 109),),
-    "storage/spend_report.py": ((11803, 27, 112),),
-    "storage/spending.py": ((11923, 20, 77),),
-    "storage/video_jobs.py": ((12011, 19, 72),),
-    "storage/video_watch.py": ((12091, 21, 94),),
-    "storage/write_behind.py": ((12197, 25, 163),),
-    "storage/artifacts.py": ((12371, 47, 407),),
-    "storage/kept_thinking.py": ((12786, 15, 34),),
-    "requests/allow_list.py": ((12828, 10, 28),),
-    "requests/caching.py": ((12864, 15, 44),),
-    "requests/content_parts.py": ((12916, 10, 76),),
-    "requests/fallbacks.py": ((13000, 12, 13),),
-    "requests/identifiers.py": ((13021, 11, 46),),
-    "requests/modalities.py": ((13075, 12, 40),),
-    "requests/old_texts.py": ((13123, 11, 65),),
-    "requests/parameters.py": ((13196, 12, 59),),
-    "requests/parsed_files.py": ((13265, 16, 44),),
-    "requests/plugins.py": ((13317, 13, 20),),
-    "requests/reasoning.py": ((13345, 13, 87),),
-    "requests/references.py": ((13440, 12, 30),),
-    "requests/replay.py": ((13478, 14, 124),),
-    "requests/chat_body.py": ((13610, 16, 146),),
-    "requests/history.py": ((13764, 14, 118),),
-    "requests/next_round.py": ((13890, 22, 83),),
-    "requests/recovery.py": ((13981, 16, 107),),
-    "requests/retention.py": ((14096, 13, 80),),
-    "requests/attachments.py": ((14184, 27, 305),),
-    "requests/routing_table.py": ((14497, 14, 38),),
-    "requests/routing.py": ((14543, 13, 39),),
-    "requests/tasks.py": ((14590, 11, 35),),
-    "requests/studio.py": ((14633, 16, 73),),
-    "requests/tools.py": ((14714, 13, 41),),
-    "requests/web_search.py": ((14763, 15, 62),),
-    "requests/normalise.py": ((14833, 29, 44),),
-    "streaming/collector.py": ((14885, 32, 266),),
-    "streaming/completion_notes.py": ((15159, 12, 46),),
-    "streaming/open_calls.py": ((15213, 10, 25),),
-    "streaming/renderer.py": ((15246, 9, 13),),
-    "streaming/citations.py": ((15267, 13, 57),),
-    "streaming/layout.py": ((15336, 18, 61),),
-    "streaming/output_items.py": ((15405, 20, 88),),
-    "streaming/server_tools.py": ((15501, 15, 46),),
-    "streaming/status.py": ((15555, 10, 47),),
-    "streaming/think_tags.py": ((15610, 20, 134),),
-    "streaming/thinking_status.py": ((15752, 11, 53),),
-    "streaming/usage.py": ((15813, 10, 92),),
-    "streaming/completion_chunks.py": ((15913, 31, 101),),
-    "streaming/completion_dict.py": ((16022, 38, 113),),
-    "streaming/response_events.py": ((16143, 48, 279),),
-    "streaming/transcript.py": ((16430, 30, 130),),
-    "tools/policy.py": ((16568, 13, 47),),
-    "tools/results.py": ((16623, 11, 116),),
-    "tools/schema.py": ((16750, 15, 298),),
-    "tools/arguments.py": ((17056, 13, 113),),
-    "tools/definitions.py": ((17177, 13, 76),),
-    "tools/executor.py": ((17261, 55, 194),),
-    "tools/toolbox.py": ((17463, 23, 130),),
-    "runtime.py": ((17601, 38, 217),),
-    "attempts.py": ((17826, 41, 90),),
-    "resuming.py": ((17924, 30, 67),),
-    "rounds.py": ((17999, 32, 192),),
-    "orchestrator.py": ((18199, 55, 202),),
-    "pipe.py": ((18409, 31, 115),),
+    "host/database.py": ((6767, 16, 88),),
+    "host/departure.py": ((6863, 11, 36),),
+    "host/events.py": ((6907, 12, 19),),
+    "host/chats.py": ((6934, 14, 100),),
+    "host/functions.py": ((7045, 20, 87),),
+    "host/kept_ids.py": ((7142, 11, 23),),
+    "host/middleware.py": ((7173, 8, 7),),
+    "host/citing.py": ((7188, 15, 25),),
+    "host/redis.py": ((7221, 13, 83),),
+    "host/single_worker.py": ((7312, 15, 30),),
+    "host/users.py": ((7350, 14, 95),),
+    "host/call.py": ((7453, 16, 64),),
+    "host/files.py": ((7525, 19, 101),),
+    "host/models.py": ((7634, 17, 133),),
+    "host/tools.py": ((7778, 23, 241),),
+    "host/versions.py": ((8027, 10, 30),),
+    "filters/direct_uploads.py": ((8067, 2, 201),),
+    "filters/provider_routing.py": ((8270, 2, 177),),
+    "filters/search_toggle.py": ((8449, 2, 153),),
+    "models/catalog_shelf.py": ((8614, 30, 138),),
+    "models/key_limit.py": ((8760, 13, 43),),
+    "models/pricing.py": ((8811, 12, 106),),
+    "models/family.py": ((8925, 14, 147),),
+    "models/icons.py": ((9080, 15, 44),),
+    "models/variants.py": ((9132, 11, 67),),
+    "models/known.py": ((9207, 12, 33),),
+    "models/companions.py": ((9248, 17, 111),),
+    "models/metadata_sync.py": ((9370, 25, 226),),
+    "models/registry.py": ((9604, 22, 174),),
+    "models/visibility.py": ((9786, 16, 219),),
+    "models/entries.py": ((10013, 25, 66),),
+    "models/sync_job.py": ((10087, 34, 191),),
+    "storage/artifact_table.py": ((10286, 27, 103),),
+    "storage/cost_snapshots.py": ((10397, 16, 41),),
+    "storage/downloads.py": ((10450, 25, 186),),
+    "storage/encoded_files.py": ((10644, 23, 135),),
+    "storage/generated.py": ((10787, 16, 46),),
+    "storage/artifact_cache.py": ((10844, 17, 68),),
+    "storage/pictures.py": ((10920, 20, 137),),
+    "storage/keeping.py": ((11065, 26, 80),),
+    "storage/session_archive.py": ((11155, 43, 206),),
+    "storage/spend_table.py": ((11369, 25, 98),),
+    "storage/spend_ledger.py": ((11475, 24, 215),),
+    "storage/budgets.py": ((11698, 18, 109),),
+    "storage/spend_report.py": ((11815, 27, 112),),
+    "storage/spending.py": ((11935, 20, 77),),
+    "storage/video_jobs.py": ((12023, 19, 72),),
+    "storage/video_watch.py": ((12103, 22, 93),),
+    "storage/write_behind.py": ((12208, 25, 163),),
+    "storage/artifacts.py": ((12382, 47, 407),),
+    "storage/kept_thinking.py": ((12797, 15, 34),),
+    "requests/allow_list.py": ((12839, 10, 28),),
+    "requests/caching.py": ((12875, 15, 44),),
+    "requests/content_parts.py": ((12927, 10, 76),),
+    "requests/fallbacks.py": ((13011, 12, 13),),
+    "requests/identifiers.py": ((13032, 11, 46),),
+    "requests/modalities.py": ((13086, 12, 40),),
+    "requests/old_texts.py": ((13134, 11, 65),),
+    "requests/parameters.py": ((13207, 12, 59),),
+    "requests/parsed_files.py": ((13276, 16, 44),),
+    "requests/plugins.py": ((13328, 13, 20),),
+    "requests/reasoning.py": ((13356, 13, 87),),
+    "requests/references.py": ((13451, 12, 30),),
+    "requests/replay.py": ((13489, 14, 124),),
+    "requests/chat_body.py": ((13621, 16, 146),),
+    "requests/history.py": ((13775, 14, 118),),
+    "requests/next_round.py": ((13901, 22, 83),),
+    "requests/recovery.py": ((13992, 16, 107),),
+    "requests/retention.py": ((14107, 13, 80),),
+    "requests/attachments.py": ((14195, 27, 305),),
+    "requests/routing_table.py": ((14508, 14, 38),),
+    "requests/routing.py": ((14554, 13, 39),),
+    "requests/tasks.py": ((14601, 11, 35),),
+    "requests/studio.py": ((14644, 16, 73),),
+    "requests/tools.py": ((14725, 13, 41),),
+    "requests/web_search.py": ((14774, 15, 62),),
+    "requests/normalise.py": ((14844, 29, 44),),
+    "streaming/collector.py": ((14896, 32, 266),),
+    "streaming/completion_notes.py": ((15170, 12, 46),),
+    "streaming/open_calls.py": ((15224, 10, 25),),
+    "streaming/renderer.py": ((15257, 9, 13),),
+    "streaming/citations.py": ((15278, 13, 57),),
+    "streaming/layout.py": ((15347, 18, 61),),
+    "streaming/output_items.py": ((15416, 20, 88),),
+    "streaming/server_tools.py": ((15512, 15, 46),),
+    "streaming/status.py": ((15566, 10, 47),),
+    "streaming/think_tags.py": ((15621, 20, 134),),
+    "streaming/thinking_status.py": ((15763, 11, 53),),
+    "streaming/usage.py": ((15824, 10, 92),),
+    "streaming/completion_chunks.py": ((15924, 31, 101),),
+    "streaming/completion_dict.py": ((16033, 38, 113),),
+    "streaming/response_events.py": ((16154, 48, 279),),
+    "streaming/transcript.py": ((16441, 30, 130),),
+    "tools/policy.py": ((16579, 13, 47),),
+    "tools/results.py": ((16634, 11, 116),),
+    "tools/schema.py": ((16761, 15, 298),),
+    "tools/arguments.py": ((17067, 13, 113),),
+    "tools/definitions.py": ((17188, 13, 76),),
+    "tools/executor.py": ((17272, 55, 194),),
+    "tools/toolbox.py": ((17474, 23, 130),),
+    "runtime.py": ((17612, 38, 217),),
+    "attempts.py": ((17837, 41, 90),),
+    "resuming.py": ((17935, 31, 67),),
+    "rounds.py": ((18010, 32, 192),),
+    "orchestrator.py": ((18210, 55, 202),),
+    "pipe.py": ((18420, 31, 115),),
 }

@@ -19,6 +19,7 @@ from .core.ids import new_request_id
 from .core.json_values import JsonObject
 from .core.logging_system import LOG
 from .host.chats import finish_message, has_message
+from .host.database import whole_step
 from .host.events import emitter_for, send_event
 from .runtime import Runtime
 from .storage.keeping import keep_files
@@ -37,7 +38,7 @@ def resume_videos(runtime: Runtime, function_id: str, settings: Settings) -> Non
 async def _resume_all(runtime: Runtime, function_id: str, settings: Settings) -> None:
     try:
         while runtime.is_newest:
-            jobs, are_left = await asyncio.shield(runtime.video_jobs.take_free(function_id))
+            jobs, are_left = await whole_step(runtime.video_jobs.take_free(function_id))
             for job in jobs:
                 LOG.info("videos: taking up the unfinished job %s", job.id)
                 runtime.run_beside(_finish(runtime, job, settings))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 LONGEST_TEXT = 255
 """Characters in a column of text."""
+
+Stepped = TypeVar("Stepped")
 
 FindEngine = Callable[[], "AsyncEngine | None"]
 
@@ -33,6 +36,16 @@ def find_engine() -> AsyncEngine | None:
 def storable_text(text: str) -> str:
     """A text that every database takes: a row that one refuses keeps out all that come after it."""
     return text.replace("\0", "")[:LONGEST_TEXT].encode("utf-8", "replace").decode()
+
+
+async def whole_step(step: Coroutine[Any, Any, Stepped]) -> Stepped:
+    """What the step gives; cancelled in the middle it would leave a connection behind."""
+    task = asyncio.create_task(step)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 class OwnTable:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..api.events import Event, ResponseFailed, ResponseStarted
 from ..core.context import RequestContext
 from ..core.errors import StreamInterruptedError
 from ..core.logging_system import LOG
 from ..host.chats import is_saved_chat
+from ..host.database import whole_step
 from ..host.departure import is_server_ending
 from ..host.events import send_event
 from .spend_table import RequestEnd, tell_end
@@ -97,11 +98,10 @@ class VideoWatch:
             await _contained(self.jobs.forget(self.job_id), None)
 
 
-async def _contained(step: Awaitable[Known], otherwise: Known) -> Known:
+async def _contained(step: Coroutine[Any, Any, Known], otherwise: Known) -> Known:
     """What goes wrong here costs a job its second life, not an answer."""
     try:
-        # What is cancelled in the middle would leave a connection behind.
-        return await asyncio.shield(step)
+        return await whole_step(step)
     except Exception:  # noqa: BLE001 - an answer that waits goes on
         LOG.exception("videos: a job could not be kept")
         return otherwise
