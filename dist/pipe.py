@@ -136,72 +136,72 @@ license: MIT
 #  10996  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
 #  11115  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #  11200  write_behind.py               Rows that Redis holds on their way to the table: no answer waits for the database.
-#  11375  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  11789  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  11380  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  11794  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11831  allow_list.py                 Only what the API knows goes out.
-#  11867  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11919  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  12003  fallbacks.py                  Further models, for when the first one fails.
-#  12024  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  12078  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  12126  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  12199  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  12266  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  12294  reasoning.py                  How hard the model thinks, and what is told of it.
-#  12389  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12427  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12557  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12708  history.py                    Chat messages become input items.
-#  12832  next_round.py                 The request of another round: the one before, and what came of it.
-#  12922  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  13037  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  13125  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  13364  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  13410  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  13457  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  13500  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13560  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13609  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13679  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11836  allow_list.py                 Only what the API knows goes out.
+#  11872  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11924  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  12008  fallbacks.py                  Further models, for when the first one fails.
+#  12029  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  12083  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  12131  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  12204  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  12271  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  12299  reasoning.py                  How hard the model thinks, and what is told of it.
+#  12394  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12432  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12562  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12713  history.py                    Chat messages become input items.
+#  12837  next_round.py                 The request of another round: the one before, and what came of it.
+#  12927  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  13042  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  13130  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  13369  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  13415  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13462  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13505  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13565  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13614  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13684  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13730  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  14004  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  14053  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  14086  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  14107  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  14172  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  14245  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  14328  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  14382  status.py                     The status line of an answer: few words, all of them true.
-#  14437  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14579  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14640  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14740  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14849  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14970  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  15257  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13735  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  14009  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  14058  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  14091  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  14112  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  14177  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  14250  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  14333  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  14387  status.py                     The status line of an answer: few words, all of them true.
+#  14442  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14584  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14645  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14745  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14854  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14975  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  15262  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  15395  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  15450  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15574  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15883  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  16004  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  16088  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  16290  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  15400  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15455  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15579  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15888  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  16009  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  16093  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  16295  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  16428  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16433  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16633  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16638  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16726  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16731  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16924  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16929  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  17116  pipe.py                       The entrance: what Open WebUI calls.
+#  17121  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -11267,6 +11267,11 @@ class WriteBehind:
             return False
         return True
 
+    @property
+    def may_take(self) -> bool:
+        """Whether there is a stream to take rows from at all."""
+        return self._redis.may_be_asked("taking rows")
+
     async def take(self, count: int) -> list[ArtifactRow]:
         """Rows of the stream for this worker to write: the last ones again until they are done."""
         if not self._taken and time.monotonic() >= self._rests_until:
@@ -11705,7 +11710,7 @@ class ArtifactStore:
     async def _find_on(self) -> None:
         """Write what workers that died have left in Redis."""
         while True:
-            if self._cache.seconds:
+            if self._cache.seconds and self._behind.may_take:
                 self._may_stray = True
                 self._ensure_writer()
             await asyncio.sleep(_STRAY_SECONDS * random.uniform(0.75, 1.25))
@@ -17346,60 +17351,60 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "storage/budgets.py": ((10891, 18, 103),),
     "storage/spend_report.py": ((11002, 27, 111),),
     "storage/spending.py": ((11121, 20, 77),),
-    "storage/write_behind.py": ((11210, 25, 163),),
-    "storage/artifacts.py": ((11384, 47, 403),),
-    "storage/kept_thinking.py": ((11795, 15, 34),),
-    "requests/allow_list.py": ((11837, 10, 28),),
-    "requests/caching.py": ((11873, 15, 44),),
-    "requests/content_parts.py": ((11925, 10, 76),),
-    "requests/fallbacks.py": ((12009, 12, 13),),
-    "requests/identifiers.py": ((12030, 11, 46),),
-    "requests/modalities.py": ((12084, 12, 40),),
-    "requests/old_texts.py": ((12132, 11, 65),),
-    "requests/parameters.py": ((12205, 12, 59),),
-    "requests/plugins.py": ((12272, 13, 20),),
-    "requests/reasoning.py": ((12300, 13, 87),),
-    "requests/references.py": ((12395, 12, 30),),
-    "requests/replay.py": ((12433, 14, 122),),
-    "requests/chat_body.py": ((12563, 14, 143),),
-    "requests/history.py": ((12714, 13, 116),),
-    "requests/next_round.py": ((12838, 22, 82),),
-    "requests/recovery.py": ((12928, 16, 107),),
-    "requests/retention.py": ((13043, 13, 80),),
-    "requests/attachments.py": ((13131, 25, 231),),
-    "requests/routing_table.py": ((13370, 14, 38),),
-    "requests/routing.py": ((13416, 13, 39),),
-    "requests/tasks.py": ((13463, 11, 35),),
-    "requests/studio.py": ((13506, 15, 52),),
-    "requests/tools.py": ((13566, 13, 41),),
-    "requests/web_search.py": ((13615, 15, 62),),
-    "requests/normalise.py": ((13685, 29, 43),),
-    "streaming/collector.py": ((13736, 32, 266),),
-    "streaming/completion_notes.py": ((14010, 11, 41),),
-    "streaming/open_calls.py": ((14059, 10, 25),),
-    "streaming/renderer.py": ((14092, 9, 13),),
-    "streaming/citations.py": ((14113, 13, 57),),
-    "streaming/layout.py": ((14182, 18, 61),),
-    "streaming/output_items.py": ((14251, 19, 75),),
-    "streaming/server_tools.py": ((14334, 15, 46),),
-    "streaming/status.py": ((14388, 10, 47),),
-    "streaming/think_tags.py": ((14443, 20, 134),),
-    "streaming/thinking_status.py": ((14585, 11, 53),),
-    "streaming/usage.py": ((14646, 10, 92),),
-    "streaming/completion_chunks.py": ((14746, 31, 101),),
-    "streaming/completion_dict.py": ((14855, 38, 113),),
-    "streaming/response_events.py": ((14976, 48, 279),),
-    "streaming/transcript.py": ((15263, 30, 130),),
-    "tools/policy.py": ((15401, 13, 47),),
-    "tools/results.py": ((15456, 11, 116),),
-    "tools/schema.py": ((15583, 15, 298),),
-    "tools/arguments.py": ((15889, 13, 113),),
-    "tools/definitions.py": ((16010, 13, 76),),
-    "tools/executor.py": ((16094, 55, 194),),
-    "tools/toolbox.py": ((16296, 23, 130),),
-    "runtime.py": ((16434, 35, 197),),
-    "attempts.py": ((16639, 37, 85),),
-    "rounds.py": ((16732, 30, 190),),
-    "orchestrator.py": ((16930, 53, 184),),
-    "pipe.py": ((17122, 30, 113),),
+    "storage/write_behind.py": ((11210, 25, 168),),
+    "storage/artifacts.py": ((11389, 47, 403),),
+    "storage/kept_thinking.py": ((11800, 15, 34),),
+    "requests/allow_list.py": ((11842, 10, 28),),
+    "requests/caching.py": ((11878, 15, 44),),
+    "requests/content_parts.py": ((11930, 10, 76),),
+    "requests/fallbacks.py": ((12014, 12, 13),),
+    "requests/identifiers.py": ((12035, 11, 46),),
+    "requests/modalities.py": ((12089, 12, 40),),
+    "requests/old_texts.py": ((12137, 11, 65),),
+    "requests/parameters.py": ((12210, 12, 59),),
+    "requests/plugins.py": ((12277, 13, 20),),
+    "requests/reasoning.py": ((12305, 13, 87),),
+    "requests/references.py": ((12400, 12, 30),),
+    "requests/replay.py": ((12438, 14, 122),),
+    "requests/chat_body.py": ((12568, 14, 143),),
+    "requests/history.py": ((12719, 13, 116),),
+    "requests/next_round.py": ((12843, 22, 82),),
+    "requests/recovery.py": ((12933, 16, 107),),
+    "requests/retention.py": ((13048, 13, 80),),
+    "requests/attachments.py": ((13136, 25, 231),),
+    "requests/routing_table.py": ((13375, 14, 38),),
+    "requests/routing.py": ((13421, 13, 39),),
+    "requests/tasks.py": ((13468, 11, 35),),
+    "requests/studio.py": ((13511, 15, 52),),
+    "requests/tools.py": ((13571, 13, 41),),
+    "requests/web_search.py": ((13620, 15, 62),),
+    "requests/normalise.py": ((13690, 29, 43),),
+    "streaming/collector.py": ((13741, 32, 266),),
+    "streaming/completion_notes.py": ((14015, 11, 41),),
+    "streaming/open_calls.py": ((14064, 10, 25),),
+    "streaming/renderer.py": ((14097, 9, 13),),
+    "streaming/citations.py": ((14118, 13, 57),),
+    "streaming/layout.py": ((14187, 18, 61),),
+    "streaming/output_items.py": ((14256, 19, 75),),
+    "streaming/server_tools.py": ((14339, 15, 46),),
+    "streaming/status.py": ((14393, 10, 47),),
+    "streaming/think_tags.py": ((14448, 20, 134),),
+    "streaming/thinking_status.py": ((14590, 11, 53),),
+    "streaming/usage.py": ((14651, 10, 92),),
+    "streaming/completion_chunks.py": ((14751, 31, 101),),
+    "streaming/completion_dict.py": ((14860, 38, 113),),
+    "streaming/response_events.py": ((14981, 48, 279),),
+    "streaming/transcript.py": ((15268, 30, 130),),
+    "tools/policy.py": ((15406, 13, 47),),
+    "tools/results.py": ((15461, 11, 116),),
+    "tools/schema.py": ((15588, 15, 298),),
+    "tools/arguments.py": ((15894, 13, 113),),
+    "tools/definitions.py": ((16015, 13, 76),),
+    "tools/executor.py": ((16099, 55, 194),),
+    "tools/toolbox.py": ((16301, 23, 130),),
+    "runtime.py": ((16439, 35, 197),),
+    "attempts.py": ((16644, 37, 85),),
+    "rounds.py": ((16737, 30, 190),),
+    "orchestrator.py": ((16935, 53, 184),),
+    "pipe.py": ((17127, 30, 113),),
 }
