@@ -141,75 +141,75 @@ license: MIT
 #  12014  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
 #  12097  video_watch.py                A video job in the hands of one worker: held while it is followed, counted once at its end.
 #  12198  write_behind.py               Rows that Redis holds on their way to the table: no answer waits for the database.
-#  12373  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  12791  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  12378  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  12796  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  12833  allow_list.py                 Only what the API knows goes out.
-#  12869  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  12921  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  13005  fallbacks.py                  Further models, for when the first one fails.
-#  13026  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  13080  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  13128  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  13201  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  13268  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
-#  13322  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  13350  reasoning.py                  How hard the model thinks, and what is told of it.
-#  13445  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  13483  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  13615  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  13769  history.py                    Chat messages become input items.
-#  13895  next_round.py                 The request of another round: the one before, and what came of it.
-#  13986  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  14101  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  14189  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  14502  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  14548  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  14595  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  14638  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
-#  14719  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  14768  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  14838  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  12838  allow_list.py                 Only what the API knows goes out.
+#  12874  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  12926  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  13010  fallbacks.py                  Further models, for when the first one fails.
+#  13031  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  13085  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  13133  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  13206  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  13273  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
+#  13327  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  13355  reasoning.py                  How hard the model thinks, and what is told of it.
+#  13450  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  13488  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  13620  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  13774  history.py                    Chat messages become input items.
+#  13900  next_round.py                 The request of another round: the one before, and what came of it.
+#  13991  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  14106  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  14194  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  14507  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  14553  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  14600  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  14643  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
+#  14724  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  14773  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  14843  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  14890  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  15164  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  15218  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  15251  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  15272  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  15337  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  15410  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  15506  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  15560  status.py                     The status line of an answer: few words, all of them true.
-#  15615  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  15757  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  15818  usage.py                      What an answer took and cost, under the names its reader knows.
-#  15918  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  16027  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  16148  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  16435  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  14895  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  15169  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  15223  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  15256  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  15277  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  15342  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  15415  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  15511  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  15565  status.py                     The status line of an answer: few words, all of them true.
+#  15620  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  15762  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  15823  usage.py                      What an answer took and cost, under the names its reader knows.
+#  15923  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  16032  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  16153  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  16440  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  16573  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  16628  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  16752  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  17061  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  17182  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  17266  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  17468  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  16578  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  16633  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  16757  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  17066  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  17187  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  17271  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  17473  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  17606  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  17611  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  17831  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  17836  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  17929  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
+#  17934  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
 #
-#  18004  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  18009  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  18204  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  18209  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  18414  pipe.py                       The entrance: what Open WebUI calls.
+#  18419  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -12265,6 +12265,11 @@ class WriteBehind:
             return False
         return True
 
+    @property
+    def may_take(self) -> bool:
+        """Whether there is a stream to take rows from at all."""
+        return self._redis.may_be_asked("taking rows")
+
     async def take(self, count: int) -> list[ArtifactRow]:
         """Rows of the stream for this worker to write: the last ones again until they are done."""
         if not self._taken and time.monotonic() >= self._rests_until:
@@ -12707,7 +12712,7 @@ class ArtifactStore:
     async def _find_on(self) -> None:
         """Write what workers that died have left in Redis."""
         while True:
-            if self._cache.seconds:
+            if self._cache.seconds and self._behind.may_take:
                 self._may_stray = True
                 self._ensure_writer()
             await asyncio.sleep(_STRAY_SECONDS * random.uniform(0.75, 1.25))
@@ -18652,62 +18657,62 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "storage/spending.py": ((11935, 20, 77),),
     "storage/video_jobs.py": ((12023, 19, 72),),
     "storage/video_watch.py": ((12103, 22, 93),),
-    "storage/write_behind.py": ((12208, 25, 163),),
-    "storage/artifacts.py": ((12382, 47, 407),),
-    "storage/kept_thinking.py": ((12797, 15, 34),),
-    "requests/allow_list.py": ((12839, 10, 28),),
-    "requests/caching.py": ((12875, 15, 44),),
-    "requests/content_parts.py": ((12927, 10, 76),),
-    "requests/fallbacks.py": ((13011, 12, 13),),
-    "requests/identifiers.py": ((13032, 11, 46),),
-    "requests/modalities.py": ((13086, 12, 40),),
-    "requests/old_texts.py": ((13134, 11, 65),),
-    "requests/parameters.py": ((13207, 12, 59),),
-    "requests/parsed_files.py": ((13276, 16, 44),),
-    "requests/plugins.py": ((13328, 13, 20),),
-    "requests/reasoning.py": ((13356, 13, 87),),
-    "requests/references.py": ((13451, 12, 30),),
-    "requests/replay.py": ((13489, 14, 124),),
-    "requests/chat_body.py": ((13621, 16, 146),),
-    "requests/history.py": ((13775, 14, 118),),
-    "requests/next_round.py": ((13901, 22, 83),),
-    "requests/recovery.py": ((13992, 16, 107),),
-    "requests/retention.py": ((14107, 13, 80),),
-    "requests/attachments.py": ((14195, 27, 305),),
-    "requests/routing_table.py": ((14508, 14, 38),),
-    "requests/routing.py": ((14554, 13, 39),),
-    "requests/tasks.py": ((14601, 11, 35),),
-    "requests/studio.py": ((14644, 16, 73),),
-    "requests/tools.py": ((14725, 13, 41),),
-    "requests/web_search.py": ((14774, 15, 62),),
-    "requests/normalise.py": ((14844, 29, 44),),
-    "streaming/collector.py": ((14896, 32, 266),),
-    "streaming/completion_notes.py": ((15170, 12, 46),),
-    "streaming/open_calls.py": ((15224, 10, 25),),
-    "streaming/renderer.py": ((15257, 9, 13),),
-    "streaming/citations.py": ((15278, 13, 57),),
-    "streaming/layout.py": ((15347, 18, 61),),
-    "streaming/output_items.py": ((15416, 20, 88),),
-    "streaming/server_tools.py": ((15512, 15, 46),),
-    "streaming/status.py": ((15566, 10, 47),),
-    "streaming/think_tags.py": ((15621, 20, 134),),
-    "streaming/thinking_status.py": ((15763, 11, 53),),
-    "streaming/usage.py": ((15824, 10, 92),),
-    "streaming/completion_chunks.py": ((15924, 31, 101),),
-    "streaming/completion_dict.py": ((16033, 38, 113),),
-    "streaming/response_events.py": ((16154, 48, 279),),
-    "streaming/transcript.py": ((16441, 30, 130),),
-    "tools/policy.py": ((16579, 13, 47),),
-    "tools/results.py": ((16634, 11, 116),),
-    "tools/schema.py": ((16761, 15, 298),),
-    "tools/arguments.py": ((17067, 13, 113),),
-    "tools/definitions.py": ((17188, 13, 76),),
-    "tools/executor.py": ((17272, 55, 194),),
-    "tools/toolbox.py": ((17474, 23, 130),),
-    "runtime.py": ((17612, 38, 217),),
-    "attempts.py": ((17837, 41, 90),),
-    "resuming.py": ((17935, 31, 67),),
-    "rounds.py": ((18010, 32, 192),),
-    "orchestrator.py": ((18210, 55, 202),),
-    "pipe.py": ((18420, 31, 115),),
+    "storage/write_behind.py": ((12208, 25, 168),),
+    "storage/artifacts.py": ((12387, 47, 407),),
+    "storage/kept_thinking.py": ((12802, 15, 34),),
+    "requests/allow_list.py": ((12844, 10, 28),),
+    "requests/caching.py": ((12880, 15, 44),),
+    "requests/content_parts.py": ((12932, 10, 76),),
+    "requests/fallbacks.py": ((13016, 12, 13),),
+    "requests/identifiers.py": ((13037, 11, 46),),
+    "requests/modalities.py": ((13091, 12, 40),),
+    "requests/old_texts.py": ((13139, 11, 65),),
+    "requests/parameters.py": ((13212, 12, 59),),
+    "requests/parsed_files.py": ((13281, 16, 44),),
+    "requests/plugins.py": ((13333, 13, 20),),
+    "requests/reasoning.py": ((13361, 13, 87),),
+    "requests/references.py": ((13456, 12, 30),),
+    "requests/replay.py": ((13494, 14, 124),),
+    "requests/chat_body.py": ((13626, 16, 146),),
+    "requests/history.py": ((13780, 14, 118),),
+    "requests/next_round.py": ((13906, 22, 83),),
+    "requests/recovery.py": ((13997, 16, 107),),
+    "requests/retention.py": ((14112, 13, 80),),
+    "requests/attachments.py": ((14200, 27, 305),),
+    "requests/routing_table.py": ((14513, 14, 38),),
+    "requests/routing.py": ((14559, 13, 39),),
+    "requests/tasks.py": ((14606, 11, 35),),
+    "requests/studio.py": ((14649, 16, 73),),
+    "requests/tools.py": ((14730, 13, 41),),
+    "requests/web_search.py": ((14779, 15, 62),),
+    "requests/normalise.py": ((14849, 29, 44),),
+    "streaming/collector.py": ((14901, 32, 266),),
+    "streaming/completion_notes.py": ((15175, 12, 46),),
+    "streaming/open_calls.py": ((15229, 10, 25),),
+    "streaming/renderer.py": ((15262, 9, 13),),
+    "streaming/citations.py": ((15283, 13, 57),),
+    "streaming/layout.py": ((15352, 18, 61),),
+    "streaming/output_items.py": ((15421, 20, 88),),
+    "streaming/server_tools.py": ((15517, 15, 46),),
+    "streaming/status.py": ((15571, 10, 47),),
+    "streaming/think_tags.py": ((15626, 20, 134),),
+    "streaming/thinking_status.py": ((15768, 11, 53),),
+    "streaming/usage.py": ((15829, 10, 92),),
+    "streaming/completion_chunks.py": ((15929, 31, 101),),
+    "streaming/completion_dict.py": ((16038, 38, 113),),
+    "streaming/response_events.py": ((16159, 48, 279),),
+    "streaming/transcript.py": ((16446, 30, 130),),
+    "tools/policy.py": ((16584, 13, 47),),
+    "tools/results.py": ((16639, 11, 116),),
+    "tools/schema.py": ((16766, 15, 298),),
+    "tools/arguments.py": ((17072, 13, 113),),
+    "tools/definitions.py": ((17193, 13, 76),),
+    "tools/executor.py": ((17277, 55, 194),),
+    "tools/toolbox.py": ((17479, 23, 130),),
+    "runtime.py": ((17617, 38, 217),),
+    "attempts.py": ((17842, 41, 90),),
+    "resuming.py": ((17940, 31, 67),),
+    "rounds.py": ((18015, 32, 192),),
+    "orchestrator.py": ((18215, 55, 202),),
+    "pipe.py": ((18425, 31, 115),),
 }

@@ -65,7 +65,9 @@ async def kept(store: ArtifactStore, context: RequestContext, content: Any = DET
 
 async def _is_in_table(engine: AsyncEngine, artifact_id: str) -> bool:
     try:
-        return any(row.id == artifact_id for row in await rows(engine))
+        async with engine.begin() as connection:
+            there = text(f"SELECT id FROM {TABLE} WHERE id = :id")
+            return bool((await connection.execute(there, {"id": artifact_id})).all())
     except DBAPIError:  # the first row makes the table
         return False
 

@@ -135,7 +135,9 @@ async def test_what_no_saved_chat_can_ask_for_is_not_kept(engine: AsyncEngine, c
 async def test_many_answers_at_once_lose_and_double_nothing(engine: AsyncEngine) -> None:
     async def turn(store: Any, number: int) -> tuple[int, str]:
         await asyncio.sleep(number % 7 / 1_000)
-        return number, await kept(store, call(chat=f"chat-{number % 40}"), [number])
+        artifact_id = store.keep(call(chat=f"chat-{number % 40}"), "reasoning", [number])
+        await store.settle([artifact_id])
+        return number, artifact_id
 
     async with open_store() as store, open_store() as other:
         found = await asyncio.gather(*(turn((store, other)[n % 2], n) for n in range(200)))

@@ -372,7 +372,7 @@ class ArtifactStore:
     async def _find_on(self) -> None:
         """Write what workers that died have left in Redis."""
         while True:
-            if self._cache.seconds:
+            if self._cache.seconds and self._behind.may_take:
                 self._may_stray = True
                 self._ensure_writer()
             await asyncio.sleep(_STRAY_SECONDS * random.uniform(0.75, 1.25))

@@ -82,6 +82,11 @@ class WriteBehind:
             return False
         return True
 
+    @property
+    def may_take(self) -> bool:
+        """Whether there is a stream to take rows from at all."""
+        return self._redis.may_be_asked("taking rows")
+
     async def take(self, count: int) -> list[ArtifactRow]:
         """Rows of the stream for this worker to write: the last ones again until they are done."""
         if not self._taken and time.monotonic() >= self._rests_until:
