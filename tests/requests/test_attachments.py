@@ -284,7 +284,7 @@ async def test_why_a_file_stayed_is_told_in_its_own_turn_only() -> None:
     asked = replace(context(hand_over=read_hand_over(handed)), host=signed_in())
     earlier = [said(document("one")), {"role": "assistant", "content": "Fine."}]
     for messages, count in ((earlier[:1], 1), ([*earlier, said(image(url(PNG)))], 0)):
-        _, told = await attach_files({"messages": messages}, asked, ALL, EncodedFiles())
+        _, told = await attach({"messages": messages}, asked, ALL, EncodedFiles())
         assert len(told) == count
 
 
