@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from open_webui_openrouter_pipe.api.gateway import videos
 from open_webui_openrouter_pipe.pipe import Pipe
-from open_webui_openrouter_pipe.storage import video_watch
+from open_webui_openrouter_pipe.storage import video_jobs, video_watch
 from open_webui_openrouter_pipe.storage.spend_table import SPEND
 from open_webui_openrouter_pipe.storage.video_jobs import VIDEO_JOBS
 from pipe_lab.simulator import Reply, Simulator, error_reply
@@ -212,7 +212,8 @@ async def test_two_workers_that_find_a_job_store_and_charge_it_once(
 async def test_a_claim_is_renewed_while_the_video_is_fetched(
     pipe: Pipe, simulator: Simulator, engine: AsyncEngine, page: Page, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(video_watch, "CLAIM_SECONDS", 0.03)
+    for module in (video_jobs, video_watch):
+        monkeypatch.setattr(module, "CLAIM_SECONDS", 0.03, raising=False)
     left = await leave_behind(pipe, engine, page, simulator)
     simulator.script(Reply(body=DONE), path="/videos/job-1")
     slow = Reply(events=[VIDEO[:9], VIDEO[9:]], done=False, stall_after=1)
