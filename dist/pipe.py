@@ -90,44 +90,44 @@ license: MIT
 #   6746  data_folder.py                The folder in which Open WebUI keeps its data.
 #   6761  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
 #   6857  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6901  events.py                     What the page is told beside the stream of the answer.
-#   6928  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   7036  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   7134  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   7167  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   7182  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   7215  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   7306  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   7344  users.py                      The person who asks, and what they have set for themselves.
-#   7447  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7519  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7628  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   7769  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   8021  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6895  events.py                     What the page is told beside the stream of the answer.
+#   6922  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   7030  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   7128  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   7161  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   7176  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   7209  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   7300  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   7338  users.py                      The person who asks, and what they have set for themselves.
+#   7441  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7513  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7622  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   7763  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   8015  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   8059  sources.py                    The text of each companion filter, by the name of its file.
+#   8053  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   8606  catalog_shelf.py              The last good catalog: a restart lists it without network, and workers share one.
-#   8754  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8805  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8919  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   9074  icons.py                      The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
-#   9126  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   9201  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   9242  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   9361  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   9598  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   9780  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#  10007  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#  10081  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   8607  catalog_shelf.py              The last good catalog: a restart lists it without network, and workers share one.
+#   8755  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8806  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8920  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   9075  icons.py                      The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
+#   9127  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   9202  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   9243  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   9362  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   9599  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   9781  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#  10008  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#  10082  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#  10280  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#  10391  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#  10440  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#  10638  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#  10281  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#  10392  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#  10441  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#  10639  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
 #  10781  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
 #  10835  artifact_cache.py             Artifacts in Redis for a while, encrypted as they stand in the table; the others stay out.
 #  10914  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
@@ -140,76 +140,76 @@ license: MIT
 #  11929  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #  12014  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
 #  12097  video_watch.py                A video job in the hands of one worker: held while it is followed, counted once at its end.
-#  12198  write_behind.py               Rows that Redis holds on their way to the table: no answer waits for the database.
-#  12378  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  12796  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  12203  write_behind.py               Rows that Redis holds on their way to the table: no answer waits for the database.
+#  12383  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  12801  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  12838  allow_list.py                 Only what the API knows goes out.
-#  12874  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  12926  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  13010  fallbacks.py                  Further models, for when the first one fails.
-#  13031  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  13085  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  13133  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  13206  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  13273  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
-#  13327  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  13355  reasoning.py                  How hard the model thinks, and what is told of it.
-#  13450  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  13488  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  13620  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  13774  history.py                    Chat messages become input items.
-#  13900  next_round.py                 The request of another round: the one before, and what came of it.
-#  13991  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  14106  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  14194  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  14507  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  14553  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  14600  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  14643  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
-#  14724  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  14773  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  14843  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  12843  allow_list.py                 Only what the API knows goes out.
+#  12879  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  12931  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  13015  fallbacks.py                  Further models, for when the first one fails.
+#  13036  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  13090  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  13138  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  13211  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  13278  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
+#  13332  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  13360  reasoning.py                  How hard the model thinks, and what is told of it.
+#  13455  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  13493  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  13625  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  13779  history.py                    Chat messages become input items.
+#  13905  next_round.py                 The request of another round: the one before, and what came of it.
+#  13996  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  14111  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  14205  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  14526  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  14572  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  14619  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  14662  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
+#  14743  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  14792  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  14862  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  14895  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  15169  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  15223  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  15256  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  15277  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  15342  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  15415  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  15511  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  15565  status.py                     The status line of an answer: few words, all of them true.
-#  15620  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  15762  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  15823  usage.py                      What an answer took and cost, under the names its reader knows.
-#  15923  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  16032  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  16153  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  16440  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  14914  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  15188  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  15242  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  15275  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  15296  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  15361  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  15434  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  15530  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  15584  status.py                     The status line of an answer: few words, all of them true.
+#  15639  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  15781  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  15842  usage.py                      What an answer took and cost, under the names its reader knows.
+#  15942  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  16051  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  16172  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  16459  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  16578  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  16633  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  16757  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  17066  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  17187  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  17271  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  17473  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  16597  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  16652  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  16776  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  17085  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  17206  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  17290  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  17492  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  17611  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  17630  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  17836  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  17855  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  17934  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
+#  17953  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
 #
-#  18009  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  18036  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  18209  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  18236  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  18419  pipe.py                       The entrance: what Open WebUI calls.
+#  18450  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -6865,12 +6865,6 @@ Awaited = TypeVar("Awaited")
 _LOOK_SECONDS = 1.0
 
 
-def is_server_ending() -> bool:
-    """Whether what was cancelled is not one answer but every task: asyncio's last act."""
-    current = asyncio.current_task()
-    return all(task.cancelling() for task in asyncio.all_tasks() if task is not current)
-
-
 async def unless_hung_up(
     handles: HostHandles, work: Coroutine[Any, Any, Awaited]
 ) -> Awaited | None:
@@ -8173,7 +8167,8 @@ class Filter:
     ) -> dict[str, Any]:
         """Take files out of Open WebUI's retrieval, and tell the pipe to send them."""
         pipe_id, model_id = __id__.removesuffix("_direct_uploads"), base_of(__model__ or {})
-        files = {file["id"]: file for file in body.get("files") or [] if is_upload(file)}
+        uploads = [file for file in body.get("files") or [] if is_upload(file)]
+        files = {file["id"]: file for file in uploads if file["id"] not in known_to(__model__)}
         if not files or not model_id.startswith(f"{pipe_id}."):
             return body
         own = (__user__ or {}).get("valves")
@@ -8188,7 +8183,7 @@ class Filter:
         sent = [file for file_id, file in files.items() if verdicts[file_id] == ""]
         # A new list: side by side, another model's request has the old one.
         body["files"] = [
-            file for file in body["files"] if not is_upload(file) or verdicts[file["id"]] != ""
+            file for file in body["files"] if not is_upload(file) or verdicts.get(file["id"]) != ""
         ]
         # The pipe reads this key of its own: what stands in Open WebUI's keys is put back.
         __metadata__["openrouter_pipe"] = {
@@ -8238,6 +8233,12 @@ class Filter:
 def is_upload(file: Any) -> bool:
     """Whether an entry of the request is a file, and no collection, note or page."""
     return isinstance(file, dict) and file.get("type") == "file" and isinstance(file.get("id"), str)
+
+
+def known_to(model: dict[str, Any] | None) -> set[str]:
+    """The ids of the model's own knowledge: Open WebUI adds it to what people attach."""
+    meta = ((model or {}).get("info") or {}).get("meta") or {}
+    return {entry["id"] for entry in meta.get("knowledge") or [] if entry.get("id")}
 
 
 def base_of(model: dict[str, Any]) -> str:
@@ -10721,11 +10722,10 @@ class EncodedFiles:
         if self._is_fresh(key) and (known := self._recall(key, check)):
             return known
         content = await self._downloads.fetch(url, rules)
-        self._fetched_at[key] = self._clock()
         await room.enter(len(content))
-        return self._keep(
-            key, await asyncio.to_thread(encode_file, BytesIO(content), len(content), check)
-        )
+        file = await asyncio.to_thread(encode_file, BytesIO(content), len(content), check)
+        self._fetched_at[key] = self._clock()
+        return self._keep(key, file)
 
     def begun(self, url: str, rules: DownloadRules) -> AbstractContextManager[object]:
         """Have the download of a linked file on its way, unless the file is remembered."""
@@ -11583,7 +11583,7 @@ class SpendLedger:
     async def close(self) -> None:
         """Write what waits, and end."""
         self._closing.set()
-        if self._tasks:
+        while self._tasks:  # what is found out meanwhile is written, too
             await asyncio.wait(self._tasks)
 
     async def _find_out(self, row: SpendRow, generation_id: str, find_usage: FindUsage) -> None:
@@ -12147,7 +12147,8 @@ class VideoWatch:
             # Whoever asked for more has stored what came.
             await self._forget()
         except (asyncio.CancelledError, GeneratorExit):
-            if self.is_kept and (is_resumed or is_server_ending()):
+            # Only a server that ends has cancelled that task, as all its others.
+            if self.is_kept and (is_resumed or beat.cancelling()):
                 self.is_ours = False  # the next worker tells its end
             elif self.job_id and await self._renew():
                 await self._forget()
@@ -12161,7 +12162,11 @@ class VideoWatch:
     async def _begin(self, job_id: str) -> None:
         self.job_id = job_id
         if is_saved_chat(self.context.chat_id):
-            self.is_kept = await _contained(self.jobs.add(self.context, job_id), False)
+            try:
+                self.is_kept = await _contained(self.jobs.add(self.context, job_id), False)
+            except asyncio.CancelledError:
+                self.is_kept = True  # the step went on to its end: there is a row to forget
+                raise
 
     async def _keep_renewing(self) -> None:
         """Fetching and storing a video may take longer than a claim lasts."""
@@ -14143,10 +14148,16 @@ def turn_numbers(messages: Sequence[Mapping[str, Any]]) -> list[int]:
     before: Any = None
     for message in messages:
         role = message.get("role")
-        spoke = role == "user" and before != "tool"
+        spoke = role == "user" and not (before == "tool" and _shows_pictures(message))
         numbers.append((numbers[-1] if numbers else 0) + spoke)
         before = role
     return numbers
+
+
+def _shows_pictures(message: Mapping[str, Any]) -> bool:
+    """Whether Open WebUI has written it (`flush_tool_images` in its `utils/misc.py`)."""
+    words = next(iter(objects_in(message.get("content"))), {})
+    return text_of(words.get("text")).startswith("Here are the images from the tool results")
 
 
 def first_whole_turn(current: int, kept_turns: int) -> int:
@@ -14397,8 +14408,16 @@ class _Intake:
         return _part_of(await self._files.stored(found, self._check, self._room), file.name)
 
     def _is_read(self, found: FoundFile) -> bool:
-        """Whether Open WebUI gives the model the text of the file."""
-        return found.has_text and reads_documents(self._context.host)
+        """Whether Open WebUI gives the model the text of the file.
+
+        Not where the filter has taken it from there: an approved call goes on without its word.
+        """
+        if not found.has_text or not reads_documents(self._context.host):
+            return False
+        metadata = self._context.host.metadata
+        if f"{self._context.function_id}_direct_uploads" not in (metadata.get("filter_ids") or ()):
+            return True
+        return any(file.get("id") == found.id for file in objects_in(metadata.get("files")))
 
     async def _check_inline(self, file: _Attachment) -> JsonObject:
         """Look at the beginning; only what claims to be something else is decoded."""
@@ -17975,6 +17994,14 @@ async def _finish(runtime: Runtime, job: VideoJob, settings: Settings) -> None:
             await runtime.video_jobs.forget(job.id)
 
 
+async def _show(context: RequestContext, kind: str, data: JsonObject) -> None:
+    """Tell the page; what it costs Open WebUI to write that down must not cost the video."""
+    try:
+        await send_event(context.host, kind, data)
+    except Exception:  # noqa: BLE001 - the video matters, not what is told of it
+        LOG.debug("videos: a status could not be shown", exc_info=True)
+
+
 async def _see_to_its_end(runtime: Runtime, context: RequestContext, job: VideoJob) -> None:
     """Do what the stream and Open WebUI would have done: statuses as they come, then the message.
 
@@ -17993,7 +18020,7 @@ async def _see_to_its_end(runtime: Runtime, context: RequestContext, job: VideoJ
             for shown in renderer.render(batch):
                 match shown:
                     case {"event": {"type": str(kind), "data": data}}:
-                        await send_event(context.host, kind, data)
+                        await _show(context, kind, data)
                     case {"type": "response.output_item.done", "item": stored}:
                         ended["output"].append(stored)
                     case {"response": {"usage": usage}} | {"usage": usage}:
@@ -18316,7 +18343,8 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
                 yield [Notice(" ".join(left_out))]
         async with aclosing(_asked(turn, body, family)) as batches:
             async for batch in batches:
-                room.leave()
+                if not all(isinstance(event, Notice) for event in batch):
+                    room.leave()  # the request is on its way
                 yield batch
     finally:
         room.leave()
@@ -18369,7 +18397,10 @@ async def _granted(model_ids: Sequence[str], context: RequestContext) -> list[st
         model_id: [f"{context.function_id}.{to_host_id(name)}" for name in ids_behind(model_id)]
         for model_id in model_ids
     }
-    return [name for name in rows if await may_use_model(context.host, rows[name])]
+    granted = [name for name in rows if await may_use_model(context.host, rows[name])]
+    if left_out := [name for name in rows if name not in granted]:
+        LOG.info("models: not shared with the person, so no fallback: %s", ", ".join(left_out))
+    return granted
 
 
 async def _with_kept_thinking(
@@ -18610,41 +18641,41 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/columns.py": ((6656, 20, 88),),
     "host/data_folder.py": ((6752, 9, 7),),
     "host/database.py": ((6767, 16, 88),),
-    "host/departure.py": ((6863, 11, 36),),
-    "host/events.py": ((6907, 12, 19),),
-    "host/chats.py": ((6934, 14, 100),),
-    "host/functions.py": ((7045, 20, 87),),
-    "host/kept_ids.py": ((7142, 11, 23),),
-    "host/middleware.py": ((7173, 8, 7),),
-    "host/citing.py": ((7188, 15, 25),),
-    "host/redis.py": ((7221, 13, 83),),
-    "host/single_worker.py": ((7312, 15, 30),),
-    "host/users.py": ((7350, 14, 95),),
-    "host/call.py": ((7453, 16, 64),),
-    "host/files.py": ((7525, 19, 101),),
-    "host/models.py": ((7634, 17, 133),),
-    "host/tools.py": ((7778, 23, 241),),
-    "host/versions.py": ((8027, 10, 30),),
-    "filters/direct_uploads.py": ((8067, 2, 201),),
-    "filters/provider_routing.py": ((8270, 2, 177),),
-    "filters/search_toggle.py": ((8449, 2, 153),),
-    "models/catalog_shelf.py": ((8614, 30, 138),),
-    "models/key_limit.py": ((8760, 13, 43),),
-    "models/pricing.py": ((8811, 12, 106),),
-    "models/family.py": ((8925, 14, 147),),
-    "models/icons.py": ((9080, 15, 44),),
-    "models/variants.py": ((9132, 11, 67),),
-    "models/known.py": ((9207, 12, 33),),
-    "models/companions.py": ((9248, 17, 111),),
-    "models/metadata_sync.py": ((9370, 25, 226),),
-    "models/registry.py": ((9604, 22, 174),),
-    "models/visibility.py": ((9786, 16, 219),),
-    "models/entries.py": ((10013, 25, 66),),
-    "models/sync_job.py": ((10087, 34, 191),),
-    "storage/artifact_table.py": ((10286, 27, 103),),
-    "storage/cost_snapshots.py": ((10397, 16, 41),),
-    "storage/downloads.py": ((10450, 25, 186),),
-    "storage/encoded_files.py": ((10644, 23, 135),),
+    "host/departure.py": ((6863, 11, 30),),
+    "host/events.py": ((6901, 12, 19),),
+    "host/chats.py": ((6928, 14, 100),),
+    "host/functions.py": ((7039, 20, 87),),
+    "host/kept_ids.py": ((7136, 11, 23),),
+    "host/middleware.py": ((7167, 8, 7),),
+    "host/citing.py": ((7182, 15, 25),),
+    "host/redis.py": ((7215, 13, 83),),
+    "host/single_worker.py": ((7306, 15, 30),),
+    "host/users.py": ((7344, 14, 95),),
+    "host/call.py": ((7447, 16, 64),),
+    "host/files.py": ((7519, 19, 101),),
+    "host/models.py": ((7628, 17, 133),),
+    "host/tools.py": ((7772, 23, 241),),
+    "host/versions.py": ((8021, 10, 30),),
+    "filters/direct_uploads.py": ((8061, 2, 208),),
+    "filters/provider_routing.py": ((8271, 2, 177),),
+    "filters/search_toggle.py": ((8450, 2, 153),),
+    "models/catalog_shelf.py": ((8615, 30, 138),),
+    "models/key_limit.py": ((8761, 13, 43),),
+    "models/pricing.py": ((8812, 12, 106),),
+    "models/family.py": ((8926, 14, 147),),
+    "models/icons.py": ((9081, 15, 44),),
+    "models/variants.py": ((9133, 11, 67),),
+    "models/known.py": ((9208, 12, 33),),
+    "models/companions.py": ((9249, 17, 111),),
+    "models/metadata_sync.py": ((9371, 25, 226),),
+    "models/registry.py": ((9605, 22, 174),),
+    "models/visibility.py": ((9787, 16, 219),),
+    "models/entries.py": ((10014, 25, 66),),
+    "models/sync_job.py": ((10088, 34, 191),),
+    "storage/artifact_table.py": ((10287, 27, 103),),
+    "storage/cost_snapshots.py": ((10398, 16, 41),),
+    "storage/downloads.py": ((10451, 25, 186),),
+    "storage/encoded_files.py": ((10645, 23, 134),),
     "storage/generated.py": ((10787, 16, 46),),
     "storage/artifact_cache.py": ((10844, 17, 68),),
     "storage/pictures.py": ((10920, 20, 137),),
@@ -18656,63 +18687,63 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "storage/spend_report.py": ((11815, 27, 112),),
     "storage/spending.py": ((11935, 20, 77),),
     "storage/video_jobs.py": ((12023, 19, 72),),
-    "storage/video_watch.py": ((12103, 22, 93),),
-    "storage/write_behind.py": ((12208, 25, 168),),
-    "storage/artifacts.py": ((12387, 47, 407),),
-    "storage/kept_thinking.py": ((12802, 15, 34),),
-    "requests/allow_list.py": ((12844, 10, 28),),
-    "requests/caching.py": ((12880, 15, 44),),
-    "requests/content_parts.py": ((12932, 10, 76),),
-    "requests/fallbacks.py": ((13016, 12, 13),),
-    "requests/identifiers.py": ((13037, 11, 46),),
-    "requests/modalities.py": ((13091, 12, 40),),
-    "requests/old_texts.py": ((13139, 11, 65),),
-    "requests/parameters.py": ((13212, 12, 59),),
-    "requests/parsed_files.py": ((13281, 16, 44),),
-    "requests/plugins.py": ((13333, 13, 20),),
-    "requests/reasoning.py": ((13361, 13, 87),),
-    "requests/references.py": ((13456, 12, 30),),
-    "requests/replay.py": ((13494, 14, 124),),
-    "requests/chat_body.py": ((13626, 16, 146),),
-    "requests/history.py": ((13780, 14, 118),),
-    "requests/next_round.py": ((13906, 22, 83),),
-    "requests/recovery.py": ((13997, 16, 107),),
-    "requests/retention.py": ((14112, 13, 80),),
-    "requests/attachments.py": ((14200, 27, 305),),
-    "requests/routing_table.py": ((14513, 14, 38),),
-    "requests/routing.py": ((14559, 13, 39),),
-    "requests/tasks.py": ((14606, 11, 35),),
-    "requests/studio.py": ((14649, 16, 73),),
-    "requests/tools.py": ((14730, 13, 41),),
-    "requests/web_search.py": ((14779, 15, 62),),
-    "requests/normalise.py": ((14849, 29, 44),),
-    "streaming/collector.py": ((14901, 32, 266),),
-    "streaming/completion_notes.py": ((15175, 12, 46),),
-    "streaming/open_calls.py": ((15229, 10, 25),),
-    "streaming/renderer.py": ((15262, 9, 13),),
-    "streaming/citations.py": ((15283, 13, 57),),
-    "streaming/layout.py": ((15352, 18, 61),),
-    "streaming/output_items.py": ((15421, 20, 88),),
-    "streaming/server_tools.py": ((15517, 15, 46),),
-    "streaming/status.py": ((15571, 10, 47),),
-    "streaming/think_tags.py": ((15626, 20, 134),),
-    "streaming/thinking_status.py": ((15768, 11, 53),),
-    "streaming/usage.py": ((15829, 10, 92),),
-    "streaming/completion_chunks.py": ((15929, 31, 101),),
-    "streaming/completion_dict.py": ((16038, 38, 113),),
-    "streaming/response_events.py": ((16159, 48, 279),),
-    "streaming/transcript.py": ((16446, 30, 130),),
-    "tools/policy.py": ((16584, 13, 47),),
-    "tools/results.py": ((16639, 11, 116),),
-    "tools/schema.py": ((16766, 15, 298),),
-    "tools/arguments.py": ((17072, 13, 113),),
-    "tools/definitions.py": ((17193, 13, 76),),
-    "tools/executor.py": ((17277, 55, 194),),
-    "tools/toolbox.py": ((17479, 23, 130),),
-    "runtime.py": ((17617, 38, 217),),
-    "attempts.py": ((17842, 41, 90),),
-    "resuming.py": ((17940, 31, 67),),
-    "rounds.py": ((18015, 32, 192),),
-    "orchestrator.py": ((18215, 55, 202),),
-    "pipe.py": ((18425, 31, 115),),
+    "storage/video_watch.py": ((12103, 21, 98),),
+    "storage/write_behind.py": ((12213, 25, 168),),
+    "storage/artifacts.py": ((12392, 47, 407),),
+    "storage/kept_thinking.py": ((12807, 15, 34),),
+    "requests/allow_list.py": ((12849, 10, 28),),
+    "requests/caching.py": ((12885, 15, 44),),
+    "requests/content_parts.py": ((12937, 10, 76),),
+    "requests/fallbacks.py": ((13021, 12, 13),),
+    "requests/identifiers.py": ((13042, 11, 46),),
+    "requests/modalities.py": ((13096, 12, 40),),
+    "requests/old_texts.py": ((13144, 11, 65),),
+    "requests/parameters.py": ((13217, 12, 59),),
+    "requests/parsed_files.py": ((13286, 16, 44),),
+    "requests/plugins.py": ((13338, 13, 20),),
+    "requests/reasoning.py": ((13366, 13, 87),),
+    "requests/references.py": ((13461, 12, 30),),
+    "requests/replay.py": ((13499, 14, 124),),
+    "requests/chat_body.py": ((13631, 16, 146),),
+    "requests/history.py": ((13785, 14, 118),),
+    "requests/next_round.py": ((13911, 22, 83),),
+    "requests/recovery.py": ((14002, 16, 107),),
+    "requests/retention.py": ((14117, 13, 86),),
+    "requests/attachments.py": ((14211, 27, 313),),
+    "requests/routing_table.py": ((14532, 14, 38),),
+    "requests/routing.py": ((14578, 13, 39),),
+    "requests/tasks.py": ((14625, 11, 35),),
+    "requests/studio.py": ((14668, 16, 73),),
+    "requests/tools.py": ((14749, 13, 41),),
+    "requests/web_search.py": ((14798, 15, 62),),
+    "requests/normalise.py": ((14868, 29, 44),),
+    "streaming/collector.py": ((14920, 32, 266),),
+    "streaming/completion_notes.py": ((15194, 12, 46),),
+    "streaming/open_calls.py": ((15248, 10, 25),),
+    "streaming/renderer.py": ((15281, 9, 13),),
+    "streaming/citations.py": ((15302, 13, 57),),
+    "streaming/layout.py": ((15371, 18, 61),),
+    "streaming/output_items.py": ((15440, 20, 88),),
+    "streaming/server_tools.py": ((15536, 15, 46),),
+    "streaming/status.py": ((15590, 10, 47),),
+    "streaming/think_tags.py": ((15645, 20, 134),),
+    "streaming/thinking_status.py": ((15787, 11, 53),),
+    "streaming/usage.py": ((15848, 10, 92),),
+    "streaming/completion_chunks.py": ((15948, 31, 101),),
+    "streaming/completion_dict.py": ((16057, 38, 113),),
+    "streaming/response_events.py": ((16178, 48, 279),),
+    "streaming/transcript.py": ((16465, 30, 130),),
+    "tools/policy.py": ((16603, 13, 47),),
+    "tools/results.py": ((16658, 11, 116),),
+    "tools/schema.py": ((16785, 15, 298),),
+    "tools/arguments.py": ((17091, 13, 113),),
+    "tools/definitions.py": ((17212, 13, 76),),
+    "tools/executor.py": ((17296, 55, 194),),
+    "tools/toolbox.py": ((17498, 23, 130),),
+    "runtime.py": ((17636, 38, 217),),
+    "attempts.py": ((17861, 41, 90),),
+    "resuming.py": ((17959, 31, 75),),
+    "rounds.py": ((18042, 32, 192),),
+    "orchestrator.py": ((18242, 55, 206),),
+    "pipe.py": ((18456, 31, 115),),
 }

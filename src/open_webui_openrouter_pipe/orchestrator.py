@@ -156,7 +156,8 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
                 yield [Notice(" ".join(left_out))]
         async with aclosing(_asked(turn, body, family)) as batches:
             async for batch in batches:
-                room.leave()
+                if not all(isinstance(event, Notice) for event in batch):
+                    room.leave()  # the request is on its way
                 yield batch
     finally:
         room.leave()
@@ -209,7 +210,10 @@ async def _granted(model_ids: Sequence[str], context: RequestContext) -> list[st
         model_id: [f"{context.function_id}.{to_host_id(name)}" for name in ids_behind(model_id)]
         for model_id in model_ids
     }
-    return [name for name in rows if await may_use_model(context.host, rows[name])]
+    granted = [name for name in rows if await may_use_model(context.host, rows[name])]
+    if left_out := [name for name in rows if name not in granted]:
+        LOG.info("models: not shared with the person, so no fallback: %s", ", ".join(left_out))
+    return granted
 
 
 async def _with_kept_thinking(

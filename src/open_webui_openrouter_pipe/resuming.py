@@ -66,6 +66,14 @@ async def _finish(runtime: Runtime, job: VideoJob, settings: Settings) -> None:
             await runtime.video_jobs.forget(job.id)
 
 
+async def _show(context: RequestContext, kind: str, data: JsonObject) -> None:
+    """Tell the page; what it costs Open WebUI to write that down must not cost the video."""
+    try:
+        await send_event(context.host, kind, data)
+    except Exception:  # noqa: BLE001 - the video matters, not what is told of it
+        LOG.debug("videos: a status could not be shown", exc_info=True)
+
+
 async def _see_to_its_end(runtime: Runtime, context: RequestContext, job: VideoJob) -> None:
     """Do what the stream and Open WebUI would have done: statuses as they come, then the message.
 
@@ -84,7 +92,7 @@ async def _see_to_its_end(runtime: Runtime, context: RequestContext, job: VideoJ
             for shown in renderer.render(batch):
                 match shown:
                     case {"event": {"type": str(kind), "data": data}}:
-                        await send_event(context.host, kind, data)
+                        await _show(context, kind, data)
                     case {"type": "response.output_item.done", "item": stored}:
                         ended["output"].append(stored)
                     case {"response": {"usage": usage}} | {"usage": usage}:

@@ -117,6 +117,17 @@ async def test_what_is_no_file_of_open_webui_is_not_touched(put_in_host: PutInHo
     assert await send(NOTES) == ([NOTES], HandOver(search={}))
 
 
+async def test_the_knowledge_of_a_model_stays_with_open_webui() -> None:
+    known, own = ({"type": "file", "id": file_id, "name": file_id} for file_id in (FILM, NOTES))
+    model = {"id": "openrouter.a.one", "info": {"meta": {"knowledge": [known, {}]}}}
+    metadata: dict[str, Any] = {}
+    body = await load_filter("direct_uploads").inlet(
+        {"files": [own, known]}, metadata, model, __id__="openrouter_direct_uploads"
+    )
+    assert body["files"] == [known]
+    assert ids_of(read_hand_over(metadata)) == [NOTES]
+
+
 async def test_values_that_cannot_be_read_end_no_chat() -> None:
     broken = {
         "priority": "first",

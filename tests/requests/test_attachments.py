@@ -279,6 +279,18 @@ async def test_what_was_taken_out_of_retrieval_goes_out_and_the_rest_stays() -> 
 
 
 @pytest.mark.usefixtures("shelf")
+@pytest.mark.parametrize("filters", [[], ["openrouter_direct_uploads"]])
+@pytest.mark.parametrize("listed", [[], [{"type": "file", "id": "one"}]])
+async def test_after_an_approval_a_file_is_not_lost(filters: list[str], listed: list[Any]) -> None:
+    """Open WebUI goes on without the filter's word, and without what it has taken out."""
+    host = signed_in(filter_ids=filters, files=listed)
+    asked = replace(context(), host=host)
+    fitted, _ = await attach({"messages": [said(document("one"))]}, asked, TEXT, EncodedFiles())
+    is_lost = bool(filters) and not listed
+    assert ("file_data" in str(fitted["messages"])) is is_lost
+
+
+@pytest.mark.usefixtures("shelf")
 async def test_why_a_file_stayed_is_told_in_its_own_turn_only() -> None:
     handed = {HAND_OVER_KEY: {"kept_uploads": {"one": "it is larger than 1 MB"}}}
     asked = replace(context(hand_over=read_hand_over(handed)), host=signed_in())

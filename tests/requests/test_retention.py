@@ -98,6 +98,10 @@ def test_the_order_of_an_answer_stays_known_without_its_thinking() -> None:
 
 
 def test_the_pictures_of_a_tool_are_no_turn() -> None:
+    shown = [{"type": "text", "text": "Here are the images from the tool results above. Please"}]
     roles = ["system", "user", "assistant", "tool", "user", "assistant", "user", "user"]
-    assert turn_numbers([{"role": role} for role in roles]) == [0, 1, 1, 1, 1, 1, 2, 3]
+    chat = [{"role": role, "content": "hello"} for role in roles]
+    assert turn_numbers(chat) == [0, 1, 1, 1, 2, 2, 3, 4]  # a question after an answer cut short
+    chat[4]["content"] = shown
+    assert turn_numbers(chat) == [0, 1, 1, 1, 1, 1, 2, 3]
     assert turn_numbers([]) == []

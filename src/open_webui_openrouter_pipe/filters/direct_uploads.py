@@ -108,7 +108,8 @@ class Filter:
     ) -> dict[str, Any]:
         """Take files out of Open WebUI's retrieval, and tell the pipe to send them."""
         pipe_id, model_id = __id__.removesuffix("_direct_uploads"), base_of(__model__ or {})
-        files = {file["id"]: file for file in body.get("files") or [] if is_upload(file)}
+        uploads = [file for file in body.get("files") or [] if is_upload(file)]
+        files = {file["id"]: file for file in uploads if file["id"] not in known_to(__model__)}
         if not files or not model_id.startswith(f"{pipe_id}."):
             return body
         own = (__user__ or {}).get("valves")
@@ -123,7 +124,7 @@ class Filter:
         sent = [file for file_id, file in files.items() if verdicts[file_id] == ""]
         # A new list: side by side, another model's request has the old one.
         body["files"] = [
-            file for file in body["files"] if not is_upload(file) or verdicts[file["id"]] != ""
+            file for file in body["files"] if not is_upload(file) or verdicts.get(file["id"]) != ""
         ]
         # The pipe reads this key of its own: what stands in Open WebUI's keys is put back.
         __metadata__["openrouter_pipe"] = {
@@ -173,6 +174,12 @@ class Filter:
 def is_upload(file: Any) -> bool:
     """Whether an entry of the request is a file, and no collection, note or page."""
     return isinstance(file, dict) and file.get("type") == "file" and isinstance(file.get("id"), str)
+
+
+def known_to(model: dict[str, Any] | None) -> set[str]:
+    """The ids of the model's own knowledge: Open WebUI adds it to what people attach."""
+    meta = ((model or {}).get("info") or {}).get("meta") or {}
+    return {entry["id"] for entry in meta.get("knowledge") or [] if entry.get("id")}
 
 
 def base_of(model: dict[str, Any]) -> str:

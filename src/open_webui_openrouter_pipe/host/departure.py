@@ -13,12 +13,6 @@ Awaited = TypeVar("Awaited")
 _LOOK_SECONDS = 1.0
 
 
-def is_server_ending() -> bool:
-    """Whether what was cancelled is not one answer but every task: asyncio's last act."""
-    current = asyncio.current_task()
-    return all(task.cancelling() for task in asyncio.all_tasks() if task is not current)
-
-
 async def unless_hung_up(
     handles: HostHandles, work: Coroutine[Any, Any, Awaited]
 ) -> Awaited | None:

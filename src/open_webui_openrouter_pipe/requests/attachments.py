@@ -224,8 +224,16 @@ class _Intake:
         return _part_of(await self._files.stored(found, self._check, self._room), file.name)
 
     def _is_read(self, found: FoundFile) -> bool:
-        """Whether Open WebUI gives the model the text of the file."""
-        return found.has_text and reads_documents(self._context.host)
+        """Whether Open WebUI gives the model the text of the file.
+
+        Not where the filter has taken it from there: an approved call goes on without its word.
+        """
+        if not found.has_text or not reads_documents(self._context.host):
+            return False
+        metadata = self._context.host.metadata
+        if f"{self._context.function_id}_direct_uploads" not in (metadata.get("filter_ids") or ()):
+            return True
+        return any(file.get("id") == found.id for file in objects_in(metadata.get("files")))
 
     async def _check_inline(self, file: _Attachment) -> JsonObject:
         """Look at the beginning; only what claims to be something else is decoded."""

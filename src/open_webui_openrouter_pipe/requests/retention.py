@@ -44,10 +44,16 @@ def turn_numbers(messages: Sequence[Mapping[str, Any]]) -> list[int]:
     before: Any = None
     for message in messages:
         role = message.get("role")
-        spoke = role == "user" and before != "tool"
+        spoke = role == "user" and not (before == "tool" and _shows_pictures(message))
         numbers.append((numbers[-1] if numbers else 0) + spoke)
         before = role
     return numbers
+
+
+def _shows_pictures(message: Mapping[str, Any]) -> bool:
+    """Whether Open WebUI has written it (`flush_tool_images` in its `utils/misc.py`)."""
+    words = next(iter(objects_in(message.get("content"))), {})
+    return text_of(words.get("text")).startswith("Here are the images from the tool results")
 
 
 def first_whole_turn(current: int, kept_turns: int) -> int:

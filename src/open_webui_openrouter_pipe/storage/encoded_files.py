@@ -100,11 +100,10 @@ class EncodedFiles:
         if self._is_fresh(key) and (known := self._recall(key, check)):
             return known
         content = await self._downloads.fetch(url, rules)
-        self._fetched_at[key] = self._clock()
         await room.enter(len(content))
-        return self._keep(
-            key, await asyncio.to_thread(encode_file, BytesIO(content), len(content), check)
-        )
+        file = await asyncio.to_thread(encode_file, BytesIO(content), len(content), check)
+        self._fetched_at[key] = self._clock()
+        return self._keep(key, file)
 
     def begun(self, url: str, rules: DownloadRules) -> AbstractContextManager[object]:
         """Have the download of a linked file on its way, unless the file is remembered."""

@@ -132,7 +132,7 @@ class SpendLedger:
     async def close(self) -> None:
         """Write what waits, and end."""
         self._closing.set()
-        if self._tasks:
+        while self._tasks:  # what is found out meanwhile is written, too
             await asyncio.wait(self._tasks)
 
     async def _find_out(self, row: SpendRow, generation_id: str, find_usage: FindUsage) -> None:

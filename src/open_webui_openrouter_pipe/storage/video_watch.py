@@ -14,7 +14,6 @@ from ..core.errors import StreamInterruptedError
 from ..core.logging_system import LOG
 from ..host.chats import is_saved_chat
 from ..host.database import whole_step
-from ..host.departure import is_server_ending
 from ..host.events import send_event
 from .spend_table import RequestEnd, tell_end
 from .video_jobs import CLAIM_SECONDS, VideoJobs
@@ -66,7 +65,8 @@ class VideoWatch:
             # Whoever asked for more has stored what came.
             await self._forget()
         except (asyncio.CancelledError, GeneratorExit):
-            if self.is_kept and (is_resumed or is_server_ending()):
+            # Only a server that ends has cancelled that task, as all its others.
+            if self.is_kept and (is_resumed or beat.cancelling()):
                 self.is_ours = False  # the next worker tells its end
             elif self.job_id and await self._renew():
                 await self._forget()
@@ -80,7 +80,11 @@ class VideoWatch:
     async def _begin(self, job_id: str) -> None:
         self.job_id = job_id
         if is_saved_chat(self.context.chat_id):
-            self.is_kept = await _contained(self.jobs.add(self.context, job_id), False)
+            try:
+                self.is_kept = await _contained(self.jobs.add(self.context, job_id), False)
+            except asyncio.CancelledError:
+                self.is_kept = True  # the step went on to its end: there is a row to forget
+                raise
 
     async def _keep_renewing(self) -> None:
         """Fetching and storing a video may take longer than a claim lasts."""
