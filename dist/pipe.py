@@ -145,71 +145,71 @@ license: MIT
 #  12801  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  12843  allow_list.py                 Only what the API knows goes out.
-#  12879  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  12931  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  13015  fallbacks.py                  Further models, for when the first one fails.
-#  13036  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  13090  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  13138  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  13211  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  13278  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
-#  13332  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  13360  reasoning.py                  How hard the model thinks, and what is told of it.
-#  13455  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  13493  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  13625  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  13779  history.py                    Chat messages become input items.
-#  13905  next_round.py                 The request of another round: the one before, and what came of it.
-#  13996  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  14111  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  14205  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  14526  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  14572  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  14619  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  14662  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
-#  14743  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  14792  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  14862  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  12846  allow_list.py                 Only what the API knows goes out.
+#  12882  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  12934  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  13018  fallbacks.py                  Further models, for when the first one fails.
+#  13039  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  13093  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  13141  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  13214  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  13281  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
+#  13335  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  13363  reasoning.py                  How hard the model thinks, and what is told of it.
+#  13458  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  13496  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  13628  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  13782  history.py                    Chat messages become input items.
+#  13908  next_round.py                 The request of another round: the one before, and what came of it.
+#  13999  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  14114  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  14208  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  14538  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  14584  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  14631  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  14674  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
+#  14755  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  14804  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  14874  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  14914  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  15188  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  15242  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  15275  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  15296  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  15361  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  15434  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  15530  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  15584  status.py                     The status line of an answer: few words, all of them true.
-#  15639  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  15781  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  15842  usage.py                      What an answer took and cost, under the names its reader knows.
-#  15942  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  16051  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  16172  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  16459  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  14926  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  15200  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  15254  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  15287  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  15308  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  15373  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  15446  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  15542  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  15596  status.py                     The status line of an answer: few words, all of them true.
+#  15651  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  15793  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  15854  usage.py                      What an answer took and cost, under the names its reader knows.
+#  15954  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  16063  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  16184  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  16471  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  16597  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  16652  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  16776  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  17085  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  17206  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  17290  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  17492  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  16609  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  16664  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  16788  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  17097  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  17218  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  17302  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  17504  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  17630  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  17642  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  17855  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  17867  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  17953  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
+#  17965  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
 #
-#  18036  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  18048  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  18236  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  18248  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  18450  pipe.py                       The entrance: what Open WebUI calls.
+#  18462  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -7585,8 +7585,8 @@ class FoundFile:
     """Where Open WebUI's storage keeps it."""
     version: int
     """Changes with its content."""
-    has_text: bool
-    """Whether Open WebUI could read text out of it, for its own retrieval."""
+    text: str
+    """What Open WebUI has read out of it, for its own retrieval; often nothing."""
 
 
 async def find_file(context: RequestContext, file_id: str) -> FoundFile | None:
@@ -7601,8 +7601,8 @@ async def find_file(context: RequestContext, file_id: str) -> FoundFile | None:
         return None
     if file.user_id != user.id and not await has_access_to_file(file_id, "read", user):
         return None
-    has_text = bool(text_of(as_object(file.data).get("content")).strip())
-    return FoundFile(file.id, file.path, whole_of(file.updated_at) or 0, has_text)
+    text = text_of(as_object(file.data).get("content")).strip()
+    return FoundFile(file.id, file.path, whole_of(file.updated_at) or 0, text)
 
 
 def local_path(file: FoundFile) -> str:
@@ -12829,13 +12829,16 @@ def _referring(
     """The event for the reader; the next round of this answer still needs the item as it is."""
     match event:
         case ItemFinished(_, ReasoningItem(details=details) as item) if details:
-            artifact_id = store.keep(context, "reasoning", details)
+            # What was read out of a document is kept with the chat, also when thinking is not.
+            parsed = [detail for detail in details if detail.get("type") == PARSED_DETAIL]
+            thought = [detail for detail in details if detail not in parsed]
+            artifact_id = store.keep(context, "reasoning", thought) if thought else ""
             if not artifact_id:
                 return event
             kept.append(artifact_id)
-            seals = sum(bool(detail.get("data") or detail.get("signature")) for detail in details)
+            seals = sum(bool(detail.get("data") or detail.get("signature")) for detail in thought)
             reference = {"type": STORED_DETAIL, "id": artifact_id, "sealed": seals}
-            return replace(event, item=replace(item, details=[reference]))
+            return replace(event, item=replace(item, details=[reference, *parsed]))
         case _:
             return event
 
@@ -14405,14 +14408,23 @@ class _Intake:
             if why and self.is_newest:
                 self.left_out.append(f"{file.name} stayed in Open WebUI's retrieval: {why}.")
             return {}  # its text is in the message already
-        return _part_of(await self._files.stored(found, self._check, self._room), file.name)
+        try:
+            return _part_of(await self._files.stored(found, self._check, self._room), file.name)
+        except UnsupportedInputError:
+            if found.id not in self._uploads or not found.text:
+                raise
+        # It was taken out of retrieval, so what Open WebUI has read there would be lost.
+        self._check("text/plain", len(found.text))
+        if self.is_newest:
+            self.left_out.append(f"{file.name} went out as the text that Open WebUI read in it.")
+        return _part_of(EncodedFile("text/plain", len(found.text), found.text), file.name)
 
     def _is_read(self, found: FoundFile) -> bool:
         """Whether Open WebUI gives the model the text of the file.
 
         Not where the filter has taken it from there: an approved call goes on without its word.
         """
-        if not found.has_text or not reads_documents(self._context.host):
+        if not found.text or not reads_documents(self._context.host):
             return False
         metadata = self._context.host.metadata
         if f"{self._context.function_id}_direct_uploads" not in (metadata.get("filter_ids") or ()):
@@ -18690,60 +18702,60 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "storage/video_watch.py": ((12103, 21, 98),),
     "storage/write_behind.py": ((12213, 25, 168),),
     "storage/artifacts.py": ((12392, 47, 407),),
-    "storage/kept_thinking.py": ((12807, 15, 34),),
-    "requests/allow_list.py": ((12849, 10, 28),),
-    "requests/caching.py": ((12885, 15, 44),),
-    "requests/content_parts.py": ((12937, 10, 76),),
-    "requests/fallbacks.py": ((13021, 12, 13),),
-    "requests/identifiers.py": ((13042, 11, 46),),
-    "requests/modalities.py": ((13096, 12, 40),),
-    "requests/old_texts.py": ((13144, 11, 65),),
-    "requests/parameters.py": ((13217, 12, 59),),
-    "requests/parsed_files.py": ((13286, 16, 44),),
-    "requests/plugins.py": ((13338, 13, 20),),
-    "requests/reasoning.py": ((13366, 13, 87),),
-    "requests/references.py": ((13461, 12, 30),),
-    "requests/replay.py": ((13499, 14, 124),),
-    "requests/chat_body.py": ((13631, 16, 146),),
-    "requests/history.py": ((13785, 14, 118),),
-    "requests/next_round.py": ((13911, 22, 83),),
-    "requests/recovery.py": ((14002, 16, 107),),
-    "requests/retention.py": ((14117, 13, 86),),
-    "requests/attachments.py": ((14211, 27, 313),),
-    "requests/routing_table.py": ((14532, 14, 38),),
-    "requests/routing.py": ((14578, 13, 39),),
-    "requests/tasks.py": ((14625, 11, 35),),
-    "requests/studio.py": ((14668, 16, 73),),
-    "requests/tools.py": ((14749, 13, 41),),
-    "requests/web_search.py": ((14798, 15, 62),),
-    "requests/normalise.py": ((14868, 29, 44),),
-    "streaming/collector.py": ((14920, 32, 266),),
-    "streaming/completion_notes.py": ((15194, 12, 46),),
-    "streaming/open_calls.py": ((15248, 10, 25),),
-    "streaming/renderer.py": ((15281, 9, 13),),
-    "streaming/citations.py": ((15302, 13, 57),),
-    "streaming/layout.py": ((15371, 18, 61),),
-    "streaming/output_items.py": ((15440, 20, 88),),
-    "streaming/server_tools.py": ((15536, 15, 46),),
-    "streaming/status.py": ((15590, 10, 47),),
-    "streaming/think_tags.py": ((15645, 20, 134),),
-    "streaming/thinking_status.py": ((15787, 11, 53),),
-    "streaming/usage.py": ((15848, 10, 92),),
-    "streaming/completion_chunks.py": ((15948, 31, 101),),
-    "streaming/completion_dict.py": ((16057, 38, 113),),
-    "streaming/response_events.py": ((16178, 48, 279),),
-    "streaming/transcript.py": ((16465, 30, 130),),
-    "tools/policy.py": ((16603, 13, 47),),
-    "tools/results.py": ((16658, 11, 116),),
-    "tools/schema.py": ((16785, 15, 298),),
-    "tools/arguments.py": ((17091, 13, 113),),
-    "tools/definitions.py": ((17212, 13, 76),),
-    "tools/executor.py": ((17296, 55, 194),),
-    "tools/toolbox.py": ((17498, 23, 130),),
-    "runtime.py": ((17636, 38, 217),),
-    "attempts.py": ((17861, 41, 90),),
-    "resuming.py": ((17959, 31, 75),),
-    "rounds.py": ((18042, 32, 192),),
-    "orchestrator.py": ((18242, 55, 206),),
-    "pipe.py": ((18456, 31, 115),),
+    "storage/kept_thinking.py": ((12807, 15, 37),),
+    "requests/allow_list.py": ((12852, 10, 28),),
+    "requests/caching.py": ((12888, 15, 44),),
+    "requests/content_parts.py": ((12940, 10, 76),),
+    "requests/fallbacks.py": ((13024, 12, 13),),
+    "requests/identifiers.py": ((13045, 11, 46),),
+    "requests/modalities.py": ((13099, 12, 40),),
+    "requests/old_texts.py": ((13147, 11, 65),),
+    "requests/parameters.py": ((13220, 12, 59),),
+    "requests/parsed_files.py": ((13289, 16, 44),),
+    "requests/plugins.py": ((13341, 13, 20),),
+    "requests/reasoning.py": ((13369, 13, 87),),
+    "requests/references.py": ((13464, 12, 30),),
+    "requests/replay.py": ((13502, 14, 124),),
+    "requests/chat_body.py": ((13634, 16, 146),),
+    "requests/history.py": ((13788, 14, 118),),
+    "requests/next_round.py": ((13914, 22, 83),),
+    "requests/recovery.py": ((14005, 16, 107),),
+    "requests/retention.py": ((14120, 13, 86),),
+    "requests/attachments.py": ((14214, 27, 322),),
+    "requests/routing_table.py": ((14544, 14, 38),),
+    "requests/routing.py": ((14590, 13, 39),),
+    "requests/tasks.py": ((14637, 11, 35),),
+    "requests/studio.py": ((14680, 16, 73),),
+    "requests/tools.py": ((14761, 13, 41),),
+    "requests/web_search.py": ((14810, 15, 62),),
+    "requests/normalise.py": ((14880, 29, 44),),
+    "streaming/collector.py": ((14932, 32, 266),),
+    "streaming/completion_notes.py": ((15206, 12, 46),),
+    "streaming/open_calls.py": ((15260, 10, 25),),
+    "streaming/renderer.py": ((15293, 9, 13),),
+    "streaming/citations.py": ((15314, 13, 57),),
+    "streaming/layout.py": ((15383, 18, 61),),
+    "streaming/output_items.py": ((15452, 20, 88),),
+    "streaming/server_tools.py": ((15548, 15, 46),),
+    "streaming/status.py": ((15602, 10, 47),),
+    "streaming/think_tags.py": ((15657, 20, 134),),
+    "streaming/thinking_status.py": ((15799, 11, 53),),
+    "streaming/usage.py": ((15860, 10, 92),),
+    "streaming/completion_chunks.py": ((15960, 31, 101),),
+    "streaming/completion_dict.py": ((16069, 38, 113),),
+    "streaming/response_events.py": ((16190, 48, 279),),
+    "streaming/transcript.py": ((16477, 30, 130),),
+    "tools/policy.py": ((16615, 13, 47),),
+    "tools/results.py": ((16670, 11, 116),),
+    "tools/schema.py": ((16797, 15, 298),),
+    "tools/arguments.py": ((17103, 13, 113),),
+    "tools/definitions.py": ((17224, 13, 76),),
+    "tools/executor.py": ((17308, 55, 194),),
+    "tools/toolbox.py": ((17510, 23, 130),),
+    "runtime.py": ((17648, 38, 217),),
+    "attempts.py": ((17873, 41, 90),),
+    "resuming.py": ((17971, 31, 75),),
+    "rounds.py": ((18054, 32, 192),),
+    "orchestrator.py": ((18254, 55, 206),),
+    "pipe.py": ((18468, 31, 115),),
 }

@@ -290,6 +290,16 @@ async def test_after_an_approval_a_file_is_not_lost(filters: list[str], listed: 
     assert ("file_data" in str(fitted["messages"])) is is_lost
 
 
+async def test_what_is_no_file_for_a_model_goes_out_as_the_text_that_was_read_in_it(
+    put_in_host: Callable[..., None], tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_bytes("caf\N{LATIN SMALL LETTER E WITH ACUTE};2".encode("cp1252"))
+    put_in_host(**stored_files(StoredRow("one", str(tmp_path / "a.csv"), text="caf;2")))
+    parts, told = await fit_handed({"uploads": [{"id": "one"}]}, "one")
+    assert parts == [{"type": "text", "text": '<file name="one.pdf">\ncaf;2\n</file>'}]
+    assert told == ["“one.pdf” went out as the text that Open WebUI read in it."]
+
+
 @pytest.mark.usefixtures("shelf")
 async def test_why_a_file_stayed_is_told_in_its_own_turn_only() -> None:
     handed = {HAND_OVER_KEY: {"kept_uploads": {"one": "it is larger than 1 MB"}}}

@@ -8,13 +8,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from open_webui_openrouter_pipe.api.gateway.parsed_files import ParsedFiles
 from open_webui_openrouter_pipe.core.logging_system import LOG
 from open_webui_openrouter_pipe.pipe import Pipe
 from pipe_lab.simulator import Answer, FunctionCall, Message, Simulator, chat_answer_reply
 from tests.turns.calls import CHAT, Json, as_pieces, body, make_pipe, read_chunks
-from tests.turns.test_kept_thinking import saved_answer
+from tests.turns.test_kept_thinking import DATABASE, saved_answer
 from tests.turns.test_rounds import QUIET, items, offer
 
 MODEL = "deepseek.deepseek-chat-v3.1"
@@ -61,6 +62,15 @@ async def test_a_document_is_read_and_paid_once(simulator: Simulator) -> None:
     assert [item["type"] for item in after] == ["message"]
     third = (question(document()), saved_answer(first), question(), saved_answer(after), question())
     await ask(pipe, *third)
+    assert files_sent(simulator) == [["fox.pdf"]]
+
+
+async def test_a_document_is_paid_once_where_thinking_is_kept_apart_and_not_for_long(
+    simulator: Simulator, engine: AsyncEngine
+) -> None:
+    pipe = chat_pipe(simulator, **DATABASE, PERSIST_REASONING_TOKENS="disabled")
+    first = await ask(pipe, question(document()))
+    await ask(pipe, question(document()), saved_answer(first), question())
     assert files_sent(simulator) == [["fox.pdf"]]
 
 

@@ -85,8 +85,8 @@ class FoundFile:
     """Where Open WebUI's storage keeps it."""
     version: int
     """Changes with its content."""
-    has_text: bool
-    """Whether Open WebUI could read text out of it, for its own retrieval."""
+    text: str
+    """What Open WebUI has read out of it, for its own retrieval; often nothing."""
 
 
 async def find_file(context: RequestContext, file_id: str) -> FoundFile | None:
@@ -101,8 +101,8 @@ async def find_file(context: RequestContext, file_id: str) -> FoundFile | None:
         return None
     if file.user_id != user.id and not await has_access_to_file(file_id, "read", user):
         return None
-    has_text = bool(text_of(as_object(file.data).get("content")).strip())
-    return FoundFile(file.id, file.path, whole_of(file.updated_at) or 0, has_text)
+    text = text_of(as_object(file.data).get("content")).strip()
+    return FoundFile(file.id, file.path, whole_of(file.updated_at) or 0, text)
 
 
 def local_path(file: FoundFile) -> str:

@@ -221,14 +221,23 @@ class _Intake:
             if why and self.is_newest:
                 self.left_out.append(f"{file.name} stayed in Open WebUI's retrieval: {why}.")
             return {}  # its text is in the message already
-        return _part_of(await self._files.stored(found, self._check, self._room), file.name)
+        try:
+            return _part_of(await self._files.stored(found, self._check, self._room), file.name)
+        except UnsupportedInputError:
+            if found.id not in self._uploads or not found.text:
+                raise
+        # It was taken out of retrieval, so what Open WebUI has read there would be lost.
+        self._check("text/plain", len(found.text))
+        if self.is_newest:
+            self.left_out.append(f"{file.name} went out as the text that Open WebUI read in it.")
+        return _part_of(EncodedFile("text/plain", len(found.text), found.text), file.name)
 
     def _is_read(self, found: FoundFile) -> bool:
         """Whether Open WebUI gives the model the text of the file.
 
         Not where the filter has taken it from there: an approved call goes on without its word.
         """
-        if not found.has_text or not reads_documents(self._context.host):
+        if not found.text or not reads_documents(self._context.host):
             return False
         metadata = self._context.host.metadata
         if f"{self._context.function_id}_direct_uploads" not in (metadata.get("filter_ids") or ()):

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..api.events import Event, ItemFinished, ReasoningItem, ResponseFailed, ResponseFinished
 from ..core.context import RequestContext
-from ..core.ids import STORED_DETAIL
+from ..core.ids import PARSED_DETAIL, STORED_DETAIL
 from .artifacts import ArtifactStore
 
 
@@ -37,12 +37,15 @@ def _referring(
     """The event for the reader; the next round of this answer still needs the item as it is."""
     match event:
         case ItemFinished(_, ReasoningItem(details=details) as item) if details:
-            artifact_id = store.keep(context, "reasoning", details)
+            # What was read out of a document is kept with the chat, also when thinking is not.
+            parsed = [detail for detail in details if detail.get("type") == PARSED_DETAIL]
+            thought = [detail for detail in details if detail not in parsed]
+            artifact_id = store.keep(context, "reasoning", thought) if thought else ""
             if not artifact_id:
                 return event
             kept.append(artifact_id)
-            seals = sum(bool(detail.get("data") or detail.get("signature")) for detail in details)
+            seals = sum(bool(detail.get("data") or detail.get("signature")) for detail in thought)
             reference = {"type": STORED_DETAIL, "id": artifact_id, "sealed": seals}
-            return replace(event, item=replace(item, details=[reference]))
+            return replace(event, item=replace(item, details=[reference, *parsed]))
         case _:
             return event
