@@ -10,6 +10,7 @@ from typing import Any
 from open_webui_openrouter_pipe.api.events import Event, ImageItem, ItemFinished
 from open_webui_openrouter_pipe.api.gateway.chat_reader import ChatReader
 from open_webui_openrouter_pipe.api.gateway.responses_reader import ResponsesReader
+from open_webui_openrouter_pipe.core.ids import PARSED_DETAIL
 from open_webui_openrouter_pipe.streaming.collector import Collector
 from open_webui_openrouter_pipe.streaming.completion_chunks import CompletionChunks
 from open_webui_openrouter_pipe.streaming.completion_dict import CompletionDict
@@ -35,6 +36,11 @@ class Said:
     cost: float | None = None
     end: str = "failed"
     """`completed`, `cut` or `failed`."""
+
+
+def tells_of_documents(item: Json) -> bool:
+    """Whether it is the card that says what was read in a document, and no thought."""
+    return [detail["type"] for detail in item.get("reasoning_details", [])] == [PARSED_DETAIL]
 
 
 @dataclass
@@ -69,7 +75,7 @@ class Shown:
             match item["type"]:
                 case "message":
                     said.text += "".join(part["text"] for part in item["content"])
-                case "reasoning":
+                case "reasoning" if not tells_of_documents(item):
                     parts = [*item["summary"], *item.get("content", [])]
                     said.reasoning += "".join(part["text"] for part in parts)
                 case "function_call" if not item["call_id"].startswith("openrouter:"):
