@@ -18,7 +18,7 @@ import aiohttp
 
 WINDOW = (1280, 860)
 START_SECONDS = 30
-WAIT_SECONDS = 30
+WAIT_SECONDS = 60
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _FLAGS = (
