@@ -205,11 +205,11 @@ license: MIT
 #
 #  17965  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
 #
-#  18048  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  18043  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  18248  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  18243  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  18462  pipe.py                       The entrance: what Open WebUI calls.
+#  18457  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -12153,7 +12153,7 @@ class VideoWatch:
             elif self.job_id and await self._renew():
                 await self._forget()
                 note = {"type": "info", "content": _STOPPED}
-                await _contained(send_event(self.context.host, "notification", note), None)
+                await contained(send_event(self.context.host, "notification", note), None)
             raise
         finally:
             beat.cancel()
@@ -12163,7 +12163,7 @@ class VideoWatch:
         self.job_id = job_id
         if is_saved_chat(self.context.chat_id):
             try:
-                self.is_kept = await _contained(self.jobs.add(self.context, job_id), False)
+                self.is_kept = await contained(self.jobs.add(self.context, job_id), False)
             except asyncio.CancelledError:
                 self.is_kept = True  # the step went on to its end: there is a row to forget
                 raise
@@ -12176,20 +12176,20 @@ class VideoWatch:
     async def _renew(self) -> bool:
         """Whether the job is still ours; a database that fails gives it to nobody else."""
         if self.is_kept and self.is_ours:
-            self.is_ours = await _contained(self.jobs.renew(self.job_id), True)
+            self.is_ours = await contained(self.jobs.renew(self.job_id), True)
         return self.is_ours
 
     async def _forget(self) -> None:
         if self.is_kept:
-            await _contained(self.jobs.forget(self.job_id), None)
+            await contained(self.jobs.forget(self.job_id), None)
 
 
-async def _contained(step: Coroutine[Any, Any, Known], otherwise: Known) -> Known:
-    """What goes wrong here costs a job its second life, not an answer."""
+async def contained(step: Coroutine[Any, Any, Known], otherwise: Known) -> Known:
+    """What goes wrong beside a video costs neither the video nor the answer that waits for it."""
     try:
         return await whole_step(step)
     except Exception:  # noqa: BLE001 - an answer that waits goes on
-        LOG.exception("videos: a job could not be kept")
+        LOG.exception("videos: a step beside one failed")
         return otherwise
 
 
@@ -17996,22 +17996,17 @@ async def _finish(runtime: Runtime, job: VideoJob, settings: Settings) -> None:
     del fields["id"]
     context = RequestContext(request_id=new_request_id(), settings=settings, host=host, **fields)
     with runtime.lease(job.function_id, settings):
+        is_there = await contained(has_message(context), None)
+        if is_there is None:
+            return  # the claim runs out, and a worker asks again
         try:
-            if await has_message(context):
+            if is_there:
                 await _see_to_its_end(runtime, context, job)
         except Exception:  # noqa: BLE001 - a background job is contained
             LOG.exception("videos: the job %s could not be finished", job.id)
         # One try: what fails for good must not store a video every minute.
         with suppress(SQLAlchemyError):
             await runtime.video_jobs.forget(job.id)
-
-
-async def _show(context: RequestContext, kind: str, data: JsonObject) -> None:
-    """Tell the page; what it costs Open WebUI to write that down must not cost the video."""
-    try:
-        await send_event(context.host, kind, data)
-    except Exception:  # noqa: BLE001 - the video matters, not what is told of it
-        LOG.debug("videos: a status could not be shown", exc_info=True)
 
 
 async def _see_to_its_end(runtime: Runtime, context: RequestContext, job: VideoJob) -> None:
@@ -18032,7 +18027,7 @@ async def _see_to_its_end(runtime: Runtime, context: RequestContext, job: VideoJ
             for shown in renderer.render(batch):
                 match shown:
                     case {"event": {"type": str(kind), "data": data}}:
-                        await _show(context, kind, data)
+                        await contained(send_event(context.host, kind, data), None)
                     case {"type": "response.output_item.done", "item": stored}:
                         ended["output"].append(stored)
                     case {"response": {"usage": usage}} | {"usage": usage}:
@@ -18754,8 +18749,8 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "tools/toolbox.py": ((17510, 23, 130),),
     "runtime.py": ((17648, 38, 217),),
     "attempts.py": ((17873, 41, 90),),
-    "resuming.py": ((17971, 31, 75),),
-    "rounds.py": ((18054, 32, 192),),
-    "orchestrator.py": ((18254, 55, 206),),
-    "pipe.py": ((18468, 31, 115),),
+    "resuming.py": ((17971, 31, 70),),
+    "rounds.py": ((18049, 32, 192),),
+    "orchestrator.py": ((18249, 55, 206),),
+    "pipe.py": ((18463, 31, 115),),
 }

@@ -24,7 +24,7 @@ from .host.events import emitter_for, send_event
 from .runtime import Runtime
 from .storage.keeping import keep_files
 from .storage.video_jobs import CLAIM_SECONDS, VideoJob
-from .storage.video_watch import VideoWatch
+from .storage.video_watch import VideoWatch, contained
 from .streaming.response_events import ResponseEvents
 
 
@@ -56,22 +56,17 @@ async def _finish(runtime: Runtime, job: VideoJob, settings: Settings) -> None:
     del fields["id"]
     context = RequestContext(request_id=new_request_id(), settings=settings, host=host, **fields)
     with runtime.lease(job.function_id, settings):
+        is_there = await contained(has_message(context), None)
+        if is_there is None:
+            return  # the claim runs out, and a worker asks again
         try:
-            if await has_message(context):
+            if is_there:
                 await _see_to_its_end(runtime, context, job)
         except Exception:  # noqa: BLE001 - a background job is contained
             LOG.exception("videos: the job %s could not be finished", job.id)
         # One try: what fails for good must not store a video every minute.
         with suppress(SQLAlchemyError):
             await runtime.video_jobs.forget(job.id)
-
-
-async def _show(context: RequestContext, kind: str, data: JsonObject) -> None:
-    """Tell the page; what it costs Open WebUI to write that down must not cost the video."""
-    try:
-        await send_event(context.host, kind, data)
-    except Exception:  # noqa: BLE001 - the video matters, not what is told of it
-        LOG.debug("videos: a status could not be shown", exc_info=True)
 
 
 async def _see_to_its_end(runtime: Runtime, context: RequestContext, job: VideoJob) -> None:
@@ -92,7 +87,7 @@ async def _see_to_its_end(runtime: Runtime, context: RequestContext, job: VideoJ
             for shown in renderer.render(batch):
                 match shown:
                     case {"event": {"type": str(kind), "data": data}}:
-                        await _show(context, kind, data)
+                        await contained(send_event(context.host, kind, data), None)
                     case {"type": "response.output_item.done", "item": stored}:
                         ended["output"].append(stored)
                     case {"response": {"usage": usage}} | {"usage": usage}:

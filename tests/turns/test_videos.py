@@ -41,12 +41,17 @@ class Page:
     linked: list[str] = field(default_factory=list[str])
     message: Json = field(default_factory=lambda: {"content": ""})
     events: list[Json] = field(default_factory=list[Json])
+    is_locked: bool = False
+    looks: int = 0
 
     async def upload(self, file: Any, **_: Any) -> Any:
         self.uploads.append(await file.read())
         return SimpleNamespace(id=f"file-{len(self.uploads)}", filename=file.filename)
 
     async def get_message_by_id_and_message_id(self, *_: str) -> Json:
+        self.looks += 1
+        if self.is_locked:
+            raise RuntimeError("database is locked")
         return self.message
 
     async def upsert_message_to_chat_by_id_and_message_id(self, *what: Any) -> None:
@@ -254,6 +259,40 @@ async def test_a_stopped_job_is_followed_by_nobody(
     assert (told.outcome, told.picodollars) == ("stopped", None)
     (note,) = [e["data"]["content"] for e in page.events if e["type"] == "notification"]
     assert "charges the whole of it" in note
+
+
+async def test_a_resumed_video_is_stored_though_its_statuses_cannot_be(
+    pipe: Pipe, simulator: Simulator, engine: AsyncEngine, page: Page, monkeypatch: Any
+) -> None:
+    left = await leave_behind(pipe, engine, page, simulator)
+
+    async def emit(event: Json) -> None:
+        if event["type"] == "status":
+            raise RuntimeError("database is locked")
+
+    monkeypatch.setattr(page, "emit", emit)
+    simulator.script(Reply(body=DONE), path="/videos/job-1")
+    simulator.script(Reply(body=VIDEO), path="/videos/job-1/content")
+    other = worker(simulator)
+    await other.pipes()
+    await eventually(lambda: page.message.get("done", False))
+    await other.close()
+    assert page.uploads == [VIDEO]
+    assert [row.outcome for row in await rows(engine, SPEND)] == ["finished"]
+    await left.aclose()
+
+
+async def test_a_job_is_not_given_up_because_its_message_could_not_be_looked_for(
+    pipe: Pipe, simulator: Simulator, engine: AsyncEngine, page: Page
+) -> None:
+    left = await leave_behind(pipe, engine, page, simulator)
+    page.is_locked = True
+    other = worker(simulator)
+    await other.pipes()
+    await eventually(lambda: page.looks > 0)
+    await other.close()
+    assert [row.id for row in await rows(engine, VIDEO_JOBS)] == ["job-1"]
+    await left.aclose()
 
 
 async def test_the_video_of_a_deleted_message_is_left_alone(

@@ -71,7 +71,7 @@ class VideoWatch:
             elif self.job_id and await self._renew():
                 await self._forget()
                 note = {"type": "info", "content": _STOPPED}
-                await _contained(send_event(self.context.host, "notification", note), None)
+                await contained(send_event(self.context.host, "notification", note), None)
             raise
         finally:
             beat.cancel()
@@ -81,7 +81,7 @@ class VideoWatch:
         self.job_id = job_id
         if is_saved_chat(self.context.chat_id):
             try:
-                self.is_kept = await _contained(self.jobs.add(self.context, job_id), False)
+                self.is_kept = await contained(self.jobs.add(self.context, job_id), False)
             except asyncio.CancelledError:
                 self.is_kept = True  # the step went on to its end: there is a row to forget
                 raise
@@ -94,20 +94,20 @@ class VideoWatch:
     async def _renew(self) -> bool:
         """Whether the job is still ours; a database that fails gives it to nobody else."""
         if self.is_kept and self.is_ours:
-            self.is_ours = await _contained(self.jobs.renew(self.job_id), True)
+            self.is_ours = await contained(self.jobs.renew(self.job_id), True)
         return self.is_ours
 
     async def _forget(self) -> None:
         if self.is_kept:
-            await _contained(self.jobs.forget(self.job_id), None)
+            await contained(self.jobs.forget(self.job_id), None)
 
 
-async def _contained(step: Coroutine[Any, Any, Known], otherwise: Known) -> Known:
-    """What goes wrong here costs a job its second life, not an answer."""
+async def contained(step: Coroutine[Any, Any, Known], otherwise: Known) -> Known:
+    """What goes wrong beside a video costs neither the video nor the answer that waits for it."""
     try:
         return await whole_step(step)
     except Exception:  # noqa: BLE001 - an answer that waits goes on
-        LOG.exception("videos: a job could not be kept")
+        LOG.exception("videos: a step beside one failed")
         return otherwise
 
 
