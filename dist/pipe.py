@@ -141,75 +141,75 @@ license: MIT
 #  12014  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
 #  12097  video_watch.py                A video job in the hands of one worker: held while it is followed, counted once at its end.
 #  12203  write_behind.py               Rows that Redis holds on their way to the table: no answer waits for the database.
-#  12383  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  12801  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  12384  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  12802  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  12846  allow_list.py                 Only what the API knows goes out.
-#  12882  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  12934  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  13018  fallbacks.py                  Further models, for when the first one fails.
-#  13039  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  13093  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  13141  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  13214  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  13281  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
-#  13335  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  13363  reasoning.py                  How hard the model thinks, and what is told of it.
-#  13458  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  13496  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  13628  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  13782  history.py                    Chat messages become input items.
-#  13908  next_round.py                 The request of another round: the one before, and what came of it.
-#  13999  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  14114  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  14208  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  14538  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  14584  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  14631  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  14674  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
-#  14755  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  14804  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  14874  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  12847  allow_list.py                 Only what the API knows goes out.
+#  12883  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  12935  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  13019  fallbacks.py                  Further models, for when the first one fails.
+#  13040  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  13094  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  13142  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  13215  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  13282  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
+#  13336  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  13364  reasoning.py                  How hard the model thinks, and what is told of it.
+#  13459  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  13497  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  13629  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  13783  history.py                    Chat messages become input items.
+#  13909  next_round.py                 The request of another round: the one before, and what came of it.
+#  14000  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  14115  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  14209  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  14539  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  14585  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  14632  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  14675  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
+#  14756  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  14805  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  14875  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  14926  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  15200  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  15254  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  15287  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  15308  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  15373  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  15446  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  15542  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  15596  status.py                     The status line of an answer: few words, all of them true.
-#  15651  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  15793  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  15854  usage.py                      What an answer took and cost, under the names its reader knows.
-#  15954  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  16063  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  16184  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  16471  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  14927  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  15201  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  15255  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  15288  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  15309  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  15374  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  15447  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  15543  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  15597  status.py                     The status line of an answer: few words, all of them true.
+#  15652  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  15794  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  15855  usage.py                      What an answer took and cost, under the names its reader knows.
+#  15955  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  16064  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  16185  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  16472  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  16609  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  16664  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  16788  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  17097  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  17218  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  17302  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  17504  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  16610  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  16665  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  16789  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  17098  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  17219  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  17303  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  17505  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  17642  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  17643  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  17867  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  17868  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  17965  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
+#  17966  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
 #
-#  18043  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  18044  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  18243  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  18244  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  18457  pipe.py                       The entrance: what Open WebUI calls.
+#  18458  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -12219,6 +12219,7 @@ _OVERDUE_SECONDS = 2.0
 _TAKE_SECONDS = 2.0
 """For a whole batch; no answer waits for it."""
 _STREAM_REST_SECONDS = 300.0
+_LARGEST_INTEGER = 2**63
 
 ArtifactRow = dict[str, Any]
 
@@ -12375,7 +12376,7 @@ def _column_takes(value: Any, column: Any) -> bool:
             length = getattr(column.type, "length", None) or 0
             return value == storable_text(value) and len(value) <= length
         case int():
-            return column.type.python_type is int
+            return column.type.python_type is int and abs(value) < _LARGEST_INTEGER
         case _:
             return isinstance(value, column.type.python_type)
 
@@ -18695,62 +18696,62 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "storage/spending.py": ((11935, 20, 77),),
     "storage/video_jobs.py": ((12023, 19, 72),),
     "storage/video_watch.py": ((12103, 21, 98),),
-    "storage/write_behind.py": ((12213, 25, 168),),
-    "storage/artifacts.py": ((12392, 47, 407),),
-    "storage/kept_thinking.py": ((12807, 15, 37),),
-    "requests/allow_list.py": ((12852, 10, 28),),
-    "requests/caching.py": ((12888, 15, 44),),
-    "requests/content_parts.py": ((12940, 10, 76),),
-    "requests/fallbacks.py": ((13024, 12, 13),),
-    "requests/identifiers.py": ((13045, 11, 46),),
-    "requests/modalities.py": ((13099, 12, 40),),
-    "requests/old_texts.py": ((13147, 11, 65),),
-    "requests/parameters.py": ((13220, 12, 59),),
-    "requests/parsed_files.py": ((13289, 16, 44),),
-    "requests/plugins.py": ((13341, 13, 20),),
-    "requests/reasoning.py": ((13369, 13, 87),),
-    "requests/references.py": ((13464, 12, 30),),
-    "requests/replay.py": ((13502, 14, 124),),
-    "requests/chat_body.py": ((13634, 16, 146),),
-    "requests/history.py": ((13788, 14, 118),),
-    "requests/next_round.py": ((13914, 22, 83),),
-    "requests/recovery.py": ((14005, 16, 107),),
-    "requests/retention.py": ((14120, 13, 86),),
-    "requests/attachments.py": ((14214, 27, 322),),
-    "requests/routing_table.py": ((14544, 14, 38),),
-    "requests/routing.py": ((14590, 13, 39),),
-    "requests/tasks.py": ((14637, 11, 35),),
-    "requests/studio.py": ((14680, 16, 73),),
-    "requests/tools.py": ((14761, 13, 41),),
-    "requests/web_search.py": ((14810, 15, 62),),
-    "requests/normalise.py": ((14880, 29, 44),),
-    "streaming/collector.py": ((14932, 32, 266),),
-    "streaming/completion_notes.py": ((15206, 12, 46),),
-    "streaming/open_calls.py": ((15260, 10, 25),),
-    "streaming/renderer.py": ((15293, 9, 13),),
-    "streaming/citations.py": ((15314, 13, 57),),
-    "streaming/layout.py": ((15383, 18, 61),),
-    "streaming/output_items.py": ((15452, 20, 88),),
-    "streaming/server_tools.py": ((15548, 15, 46),),
-    "streaming/status.py": ((15602, 10, 47),),
-    "streaming/think_tags.py": ((15657, 20, 134),),
-    "streaming/thinking_status.py": ((15799, 11, 53),),
-    "streaming/usage.py": ((15860, 10, 92),),
-    "streaming/completion_chunks.py": ((15960, 31, 101),),
-    "streaming/completion_dict.py": ((16069, 38, 113),),
-    "streaming/response_events.py": ((16190, 48, 279),),
-    "streaming/transcript.py": ((16477, 30, 130),),
-    "tools/policy.py": ((16615, 13, 47),),
-    "tools/results.py": ((16670, 11, 116),),
-    "tools/schema.py": ((16797, 15, 298),),
-    "tools/arguments.py": ((17103, 13, 113),),
-    "tools/definitions.py": ((17224, 13, 76),),
-    "tools/executor.py": ((17308, 55, 194),),
-    "tools/toolbox.py": ((17510, 23, 130),),
-    "runtime.py": ((17648, 38, 217),),
-    "attempts.py": ((17873, 41, 90),),
-    "resuming.py": ((17971, 31, 70),),
-    "rounds.py": ((18049, 32, 192),),
-    "orchestrator.py": ((18249, 55, 206),),
-    "pipe.py": ((18463, 31, 115),),
+    "storage/write_behind.py": ((12213, 25, 169),),
+    "storage/artifacts.py": ((12393, 47, 407),),
+    "storage/kept_thinking.py": ((12808, 15, 37),),
+    "requests/allow_list.py": ((12853, 10, 28),),
+    "requests/caching.py": ((12889, 15, 44),),
+    "requests/content_parts.py": ((12941, 10, 76),),
+    "requests/fallbacks.py": ((13025, 12, 13),),
+    "requests/identifiers.py": ((13046, 11, 46),),
+    "requests/modalities.py": ((13100, 12, 40),),
+    "requests/old_texts.py": ((13148, 11, 65),),
+    "requests/parameters.py": ((13221, 12, 59),),
+    "requests/parsed_files.py": ((13290, 16, 44),),
+    "requests/plugins.py": ((13342, 13, 20),),
+    "requests/reasoning.py": ((13370, 13, 87),),
+    "requests/references.py": ((13465, 12, 30),),
+    "requests/replay.py": ((13503, 14, 124),),
+    "requests/chat_body.py": ((13635, 16, 146),),
+    "requests/history.py": ((13789, 14, 118),),
+    "requests/next_round.py": ((13915, 22, 83),),
+    "requests/recovery.py": ((14006, 16, 107),),
+    "requests/retention.py": ((14121, 13, 86),),
+    "requests/attachments.py": ((14215, 27, 322),),
+    "requests/routing_table.py": ((14545, 14, 38),),
+    "requests/routing.py": ((14591, 13, 39),),
+    "requests/tasks.py": ((14638, 11, 35),),
+    "requests/studio.py": ((14681, 16, 73),),
+    "requests/tools.py": ((14762, 13, 41),),
+    "requests/web_search.py": ((14811, 15, 62),),
+    "requests/normalise.py": ((14881, 29, 44),),
+    "streaming/collector.py": ((14933, 32, 266),),
+    "streaming/completion_notes.py": ((15207, 12, 46),),
+    "streaming/open_calls.py": ((15261, 10, 25),),
+    "streaming/renderer.py": ((15294, 9, 13),),
+    "streaming/citations.py": ((15315, 13, 57),),
+    "streaming/layout.py": ((15384, 18, 61),),
+    "streaming/output_items.py": ((15453, 20, 88),),
+    "streaming/server_tools.py": ((15549, 15, 46),),
+    "streaming/status.py": ((15603, 10, 47),),
+    "streaming/think_tags.py": ((15658, 20, 134),),
+    "streaming/thinking_status.py": ((15800, 11, 53),),
+    "streaming/usage.py": ((15861, 10, 92),),
+    "streaming/completion_chunks.py": ((15961, 31, 101),),
+    "streaming/completion_dict.py": ((16070, 38, 113),),
+    "streaming/response_events.py": ((16191, 48, 279),),
+    "streaming/transcript.py": ((16478, 30, 130),),
+    "tools/policy.py": ((16616, 13, 47),),
+    "tools/results.py": ((16671, 11, 116),),
+    "tools/schema.py": ((16798, 15, 298),),
+    "tools/arguments.py": ((17104, 13, 113),),
+    "tools/definitions.py": ((17225, 13, 76),),
+    "tools/executor.py": ((17309, 55, 194),),
+    "tools/toolbox.py": ((17511, 23, 130),),
+    "runtime.py": ((17649, 38, 217),),
+    "attempts.py": ((17874, 41, 90),),
+    "resuming.py": ((17972, 31, 70),),
+    "rounds.py": ((18050, 32, 192),),
+    "orchestrator.py": ((18250, 55, 206),),
+    "pipe.py": ((18464, 31, 115),),
 }

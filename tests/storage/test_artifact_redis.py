@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from base64 import b64decode, b64encode
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -11,12 +12,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from open_webui_openrouter_pipe.core.json_codec import encode_json
 from open_webui_openrouter_pipe.host import redis
 from open_webui_openrouter_pipe.storage import artifacts, write_behind
+from open_webui_openrouter_pipe.storage.artifact_table import ARTIFACTS
 from open_webui_openrouter_pipe.storage.payload_codec import PayloadCodec
 from tests.services import WITH_REDIS, RedisServer
 from tests.storage.artifact_stores import (
@@ -294,9 +296,15 @@ async def test_what_is_no_row_is_dropped_with_a_warning(
     await redis_client.xadd(STREAM, {"column": "1"})
     async with open_store() as store:
         await kept(store, call())
+        async with engine.begin() as connection:
+            row = (await connection.execute(select(ARTIFACTS))).mappings().one()
+        whole = {**row, "id": "x", "payload": b64encode(row["payload"]).decode()}
+        await redis_client.xadd(STREAM, {"row": encode_json({**whole, "created_at": 2**63})})
+        await kept(store, call())
         await in_time(lambda: stream_is_empty(redis_client))
-    assert "5 entries are not rows" in caplog.text
-    assert len(await rows(engine)) == 1
+    dropped = re.findall(r"(\d+) entries are not rows", caplog.text)
+    assert sum(map(int, dropped)) == 6
+    assert len(await rows(engine)) == 2
 
 
 async def test_when_too_many_wait_there_new_ones_go_to_the_database(

@@ -290,9 +290,17 @@ async def test_a_job_is_not_given_up_because_its_message_could_not_be_looked_for
     other = worker(simulator)
     await other.pipes()
     await eventually(lambda: page.looks > 0)
-    await other.close()
-    assert [row.id for row in await rows(engine, VIDEO_JOBS)] == ["job-1"]
+    page.is_locked = False
+    await a_minute_later(engine)
+    simulator.script(Reply(body=DONE), path="/videos/job-1")
+    simulator.script(Reply(body=VIDEO), path="/videos/job-1/content")
+    third = worker(simulator)
+    await third.pipes()
+    await eventually(lambda: page.message.get("done", False))
+    assert page.uploads == [VIDEO]
     await left.aclose()
+    for each in (other, third):
+        await each.close()
 
 
 async def test_the_video_of_a_deleted_message_is_left_alone(

@@ -31,6 +31,7 @@ _OVERDUE_SECONDS = 2.0
 _TAKE_SECONDS = 2.0
 """For a whole batch; no answer waits for it."""
 _STREAM_REST_SECONDS = 300.0
+_LARGEST_INTEGER = 2**63
 
 ArtifactRow = dict[str, Any]
 
@@ -187,6 +188,6 @@ def _column_takes(value: Any, column: Any) -> bool:
             length = getattr(column.type, "length", None) or 0
             return value == storable_text(value) and len(value) <= length
         case int():
-            return column.type.python_type is int
+            return column.type.python_type is int and abs(value) < _LARGEST_INTEGER
         case _:
             return isinstance(value, column.type.python_type)
